@@ -1,0 +1,205 @@
+"""What the recipes share: every field, with the paper's values for IRSTD-Diff."""
+
+import os
+
+from ml_collections import ConfigDict
+
+
+def variant_of(name, variants):
+    """The function of a named variant; an error that lists them for another name."""
+    if name not in variants:
+        raise ValueError(f"unknown variant {name!r}; choose from {sorted(variants)}")
+    return variants[name]
+
+
+def irstd_diff(name, dataset, split):
+    """The paper's recipe (Table I and section IV.A) on one data set.
+
+    Args:
+      name: of the recipe, and of its default workdir.
+      dataset: `data.name`.
+      split: `data.split`.
+    """
+    return ConfigDict(
+        {
+            "name": name,
+            "seed": 0,
+            "num_steps": 80_000,
+            "log_every": 100,
+            "evaluate_every": 5_000,
+            "checkpoint_every": 1_000,
+            "weights": "",  # a weights file; "" = the best of the workdir
+            "parallel": "pmap",  # or "sharded"
+            "task": {
+                "name": "mask_diffusion",
+                "parameterisation": "eps",  # or "x0", "v"
+                "mask_range": (0.0, 1.0),  # or (-1.0, 1.0)
+                "schedule": "linear",
+                "steps": 100,
+                "encoder_weight": 10.0,  # lambda of Eq. 16
+            },
+            "model": {
+                "name": "irstd_diff",
+                "image_channels": 3,
+                "channels": 64,
+                "channel_mult": (1, 1, 2, 2, 4, 4),
+                "num_res_blocks": 2,
+                "num_heads": 4,
+                "attention_downsamplings": (16,),
+                "encoder_channels": 64,
+                "conditional_encoder": True,
+                "liw": True,
+                "liw_levels": 2,
+                "detach_condition": True,
+                "token_layout": "spatial",
+                "dtype": "float32",
+                "remat": False,
+            },
+            "data": {
+                "name": dataset,
+                "root": os.environ.get("IRSTD_DATA", "data"),
+                "split": split,
+                "reader": "files",  # or "tfds"
+                "mask_threshold": 127,  # grey values above it are target
+                "validation_share": 0.1,  # cut from training by a fixed rule
+                "batch_size": 4,
+                "threads": 4,
+                "channels": 3,
+                "normalisation": "irstd_diff_sirst",
+                "resize": 256,  # both sides, as the paper; 0 = native size
+                "crop": 0,  # side of training crops; 0 = whole images
+                "target_share": 0.5,  # of the crops that shall hold a target
+                "augment": no_augmentation(),
+            },
+            "optimizer": {
+                "learning_rate": 1e-4,
+                "decay": "linear",
+                "warmup": 0,
+                "weight_decay": 0.0,
+                "clip": 0.0,
+                "ema": 0.9999,
+                "accumulate": 1,
+            },
+            "sampling": {
+                "sampler": "ddpm",
+                "steps": 100,
+                "spacing": "respaced",  # or "rebuilt": the paper's Table VII
+                "variance": "large",
+                "eta": 0.0,  # of ddim
+                "samples": 1,
+                "ensemble": "mean",
+            },
+            "validation": {
+                "mode": "diffusion",  # whose IoU chooses the best weights
+                "sampler": "ddim",
+                "steps": 10,
+                "images": 0,  # 0 = all of the validation part
+            },
+            "evaluation": {
+                "at_end": True,
+                "part": "test",
+                "size": 256,  # 0 = native
+                "threshold": 0.5,
+                "fused_threshold": 0.2845,  # the release's accident, section 9
+                "matching": "centroid",
+                "batch_size": 4,
+                "canvas_multiple": 64,
+                "bootstrap": 1000,
+                "seed": 0,
+            },
+            "predict": {
+                "size": 0,  # 0 = native
+                "mode": "diffusion",
+                "tile": 512,  # larger images go through in tiles
+                "overlap": 64,
+                "probabilities": False,
+            },
+        }
+    )
+
+
+def no_augmentation():
+    """Every augmentation off: the released recipe has none."""
+    return {
+        "flip": False,
+        "quarter_turns": False,
+        "scale": (1.0, 1.0),
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "noise": 0.0,
+    }
+
+
+def narrow(config, channels, encoder_channels, channel_mult, attention):
+    """A smaller network of the same kind, for one grey channel."""
+    config.model.update(
+        {
+            "image_channels": 1,
+            "channels": channels,
+            "channel_mult": channel_mult,
+            "num_res_blocks": 1,
+            "attention_downsamplings": attention,
+            "encoder_channels": encoder_channels,
+        }
+    )
+    config.data.channels = 1
+
+
+def small(config):
+    """About an hour on 2 CPU cores: a narrow network on 128 px crops, native scale."""
+    narrow(config, 16, 16, (1, 1, 2, 4), (8,))
+    config.num_steps = 3_000
+    config.log_every = 50
+    config.evaluate_every = 500
+    config.checkpoint_every = 100
+    config.task.update(
+        {"parameterisation": "x0", "mask_range": (-1.0, 1.0), "encoder_weight": 1.0}
+    )
+    config.model.detach_condition = False
+    config.data.update({"batch_size": 8, "resize": 0, "crop": 128})
+    config.data.augment.update(
+        {
+            "flip": True,
+            "quarter_turns": True,
+            "scale": (0.8, 1.25),
+            "brightness": 0.1,
+            "contrast": 0.2,
+        }
+    )
+    config.optimizer.update(
+        {"learning_rate": 2e-3, "decay": "cosine", "warmup": 100, "ema": 0.995}
+    )
+    config.optimizer.clip = 1.0
+    config.sampling.update({"sampler": "ddim", "steps": 5})
+    config.validation.update({"steps": 3, "mode": "diffusion"})
+    config.evaluation.size = 0
+
+
+def tiny(config):
+    """Seconds: a few steps of a toy network, to see that all parts work."""
+    narrow(config, 8, 8, (1, 1), ())
+    config.num_steps = 4
+    config.log_every = 1
+    config.evaluate_every = 2
+    config.checkpoint_every = 2
+    config.model.liw_levels = 1
+    config.data.update({"batch_size": 8, "resize": 0, "crop": 32, "threads": 1})
+    config.sampling.update({"sampler": "ddim", "steps": 2})
+    config.validation.update({"steps": 2, "images": 2})
+    config.evaluation.update({"size": 32, "batch_size": 8, "canvas_multiple": 32})
+    config.evaluation.bootstrap = 20
+
+
+def published(config):
+    """The paper's recipe as it is."""
+
+
+VARIANTS = {"": published, "paper": published, "small": small, "tiny": tiny}
+
+
+def with_variant(config, variant):
+    """The recipe changed by a variant, whose name joins the recipe's."""
+    variant_of(variant or "", VARIANTS)(config)
+    if variant:
+        config.name = f"{config.name}_{variant}"
+    return config

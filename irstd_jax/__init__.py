@@ -1,0 +1,1 @@
+"""irstd_jax: infrared small target detection by diffusion, in JAX and Flax."""

@@ -1,0 +1,12 @@
+"""NUAA-SIRST for TFDS: 427 infrared images, from the files under manual_dir."""
+
+from irstd_jax.data import benchmarks
+from irstd_jax.data.builders.base import Benchmark, configs
+
+
+class NuaaSirst(Benchmark):
+    """NUAA-SIRST; its splits are builder configs (see `data.benchmarks`)."""
+
+    SET = "nuaa_sirst"
+    BUILDER_CONFIGS = configs(SET)
+    MANUAL_DOWNLOAD_INSTRUCTIONS = benchmarks.LAYOUTS[SET].origin

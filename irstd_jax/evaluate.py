@@ -1,0 +1,215 @@
+"""Judging trained weights on a part of a data set, each mode under one protocol.
+
+Writes W/report.json, and under W/pictures the ROC and Pd-Fa curves and a contact sheet.
+"""
+
+import pathlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from irstd_jax import data, files, inference, metrics, tasks, viz
+from irstd_jax.data import pipeline, transforms
+
+SHOWN = ("IoU", "nIoU", "precision", "recall", "F1", "Pd", "Fa", "Fa_reference", "AUC")
+PICTURES = 12
+
+
+class Judged(NamedTuple):
+    """What judging a part gives.
+
+    Attributes:
+      counts: {mode: stacked `metrics.Counts` of its images}.
+      pictures: rows of a contact sheet, one an image.
+      thresholds: {mode: the probability from which a pixel is a target}.
+      count: number of images.
+    """
+
+    counts: dict
+    pictures: list
+    thresholds: dict
+    count: int
+
+
+def run(config, workdir):
+    """Evaluates `config.evaluation.part` and reports; returns the exit code 0."""
+    config, variables, about = inference.trained(config, workdir)
+    task = tasks.build(config)
+    source = data.load(config.data, config.evaluation.part)
+    judged = judge(config, task, variables, source, progress=True)
+    report = make_report(config, judged, source, task, weights_label(about))
+    paths = write(workdir, report, judged)
+    print(table(report))
+    for path in paths:
+        print(path)
+    return 0
+
+
+def weights_label(about):
+    """Which weights, in words that a reader can check."""
+    step = f"step {about['step']}" if "step" in about else about.get("source", "?")
+    return f"{about['config']['name']}, {step}, moving average"
+
+
+def judge(config, task, variables, source, limit=0, progress=False):
+    """Predicts and counts the images of a source.
+
+    Args:
+      config: with the blocks data and evaluation.
+      task: that predicts maps by mode.
+      variables: of its network.
+      source: of samples.
+      limit: of images, evenly chosen; 0 for all.
+      progress: show a bar.
+
+    Returns:
+      A `Judged`.
+    """
+    settings = config.evaluation
+    prepare = pipeline.preparation(config.data)
+    chosen = np.arange(len(source))
+    if limit:
+        chosen = chosen[:: max(1, -(-len(source) // limit))]
+    samples = (sized(source[int(i)], settings.size) for i in chosen)
+    done = inference.predictions(
+        inference.predictor(task, variables),
+        samples,
+        prepare.image,
+        batch_size=settings.batch_size,
+        multiple=settings.canvas_multiple,
+        seed=settings.seed,
+    )
+    if progress:
+        done = tqdm(done, total=len(chosen), unit="image", desc="evaluate")
+    counts, pictures, thresholds = {}, [], {}
+    for sample, prediction in done:
+        truth = sample["mask"][..., 0]
+        modes = [mode for mode in tasks.MODES if mode in prediction]
+        for mode in modes:
+            thresholds[mode] = threshold(settings, mode)
+            rule = metrics.Settings(
+                threshold=thresholds[mode], matching=settings.matching
+            )
+            state = metrics.count(prediction[mode][..., 0], truth, rule)
+            counts.setdefault(mode, []).append((sample["name"], state))
+        pictures.append(picture(sample, prediction, modes))
+        pictures = sorted(pictures, key=lambda row: row["name"])[:PICTURES]
+    # The order in which batches filled up must not show in the report.
+    ordered = {
+        mode: metrics.stack([state for _, state in sorted(rows, key=lambda r: r[0])])
+        for mode, rows in counts.items()
+    }
+    return Judged(ordered, pictures, thresholds, len(chosen))
+
+
+def threshold(settings, mode):
+    """0.5 but for the released rule, whose score was cut elsewhere."""
+    return settings.fused_threshold if mode == "fused" else settings.threshold
+
+
+def sized(sample, size):
+    """The sample at its native size (0), or brought to `size` by `size` pixels."""
+    return transforms.resize(sample, size) if size else sample
+
+
+def picture(sample, prediction, modes):
+    """One row of the contact sheet: the image, its truth, what each mode says."""
+    row = {"name": sample["name"], "image": sample["image"][..., 0]}
+    row["truth"] = sample["mask"][..., 0].astype(np.float32)
+    return row | {mode: prediction[mode][..., 0] for mode in modes}
+
+
+def scores(judged):
+    """{mode: {metric: value}}."""
+    return {
+        mode: metrics.compute(total(counts)) for mode, counts in judged.counts.items()
+    }
+
+
+def total(counts):
+    """The sum of stacked counts over their images."""
+    return jax.tree.map(lambda leaf: leaf.sum(0), counts)
+
+
+def make_report(config, judged, source, task, weights):
+    """The JSON-able report: protocol, modes, curves, intervals."""
+    about, settings = source.describe(), config.evaluation
+    sampling = task.sampling
+    protocol = metrics.Protocol(
+        set=about["set"],
+        split=about["split"],
+        part=about["part"],
+        count=about["count"],
+        hash=about["hash"],
+        size_rule=f"resized to {settings.size}" if settings.size else "native",
+        threshold=settings.threshold,
+        matching=settings.matching,
+        mask_rule=about["mask_rule"],
+        seed=settings.seed,
+        sampler=sampling.sampler,
+        steps=sampling.steps,
+        samples=sampling.samples,
+        ensemble=sampling.ensemble,
+        weights=weights,
+    )
+    modes = {}
+    for mode, values in scores(judged).items():
+        intervals = metrics.intervals(
+            judged.counts[mode], repeats=settings.bootstrap, seed=settings.seed
+        )
+        modes[mode] = values | {
+            "threshold": judged.thresholds[mode],
+            "intervals": {name: intervals[name] for name in SHOWN},
+        }
+    return {
+        "protocol": protocol.as_dict() | {"repairs": about.get("repairs", [])},
+        "words": protocol.describe(),
+        "modes": modes,
+        "curves": {
+            mode: metrics.curves(total(counts))
+            for mode, counts in judged.counts.items()
+        },
+    }
+
+
+def write(workdir, report, judged):
+    """Writes the report and its pictures, and returns their paths."""
+    workdir = pathlib.Path(workdir)
+    pictures = workdir / "pictures"
+    curves = report["curves"]
+    files.write_json(workdir / "report.json", report)
+    files.write_image(pictures / "roc.png", viz.roc(curves))
+    files.write_image(pictures / "pd_fa.png", viz.pd_fa(curves))
+    files.write_image(pictures / "test.png", viz.contact_sheet(judged.pictures))
+    names = ("roc.png", "pd_fa.png", "test.png")
+    return [workdir / "report.json", *(pictures / name for name in names)]
+
+
+def table(report):
+    """The report as text for a terminal."""
+    modes = report["modes"]
+    lines = [report["words"], ""]
+    lines.append(f"{'':14}" + "".join(f"{mode:>16}" for mode in modes))
+    for name in SHOWN:
+        cells = [cell(name, values) for values in modes.values()]
+        lines.append(f"{label(name):14}" + "".join(f"{c:>16}" for c in cells))
+        ranges = [interval(name, values["intervals"][name]) for values in modes.values()]
+        lines.append(f"{'':14}" + "".join(f"{r:>16}" for r in ranges))
+    return "\n".join(lines)
+
+
+def label(name):
+    """The metric's name with its unit."""
+    return f"{name} 1e-6" if name.startswith("Fa") else name
+
+
+def cell(name, values):
+    """A figure as people read it: false alarms in millionths of the pixels."""
+    return f"{values[name] * 1e6:.2f}" if name.startswith("Fa") else f"{values[name]:.4f}"
+
+
+def interval(name, bounds):
+    """A confidence interval in the form of `cell`."""
+    return "-".join(cell(name, {name: bound}) for bound in bounds)

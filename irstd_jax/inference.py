@@ -1,0 +1,116 @@
+"""Trained networks on images of any size: which weights, which batches, which seeds.
+
+Images are padded to canvases whose sides are multiples of a few dozen pixels, and images
+of one canvas share batches, so that a set of 400 different sizes compiles a dozen
+programs and not 400. An image's random numbers depend on the seed and on its name alone.
+"""
+
+import pathlib
+import zlib
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from irstd_jax import tasks
+from irstd_jax.data import transforms
+from irstd_jax.weights import store
+
+BEST = "best.safetensors"
+
+
+def locate_weights(config, workdir):
+    """The file of `config.weights`, else the best of the run in `workdir`."""
+    path = pathlib.Path(config.weights or pathlib.Path(workdir) / BEST)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no weights at {path}: train first (launch.py --mode=train with this "
+            "--workdir), or name a file by --config.weights=FILE.safetensors"
+        )
+    return path
+
+
+def trained(config, workdir):
+    """(config, variables, about) of the weights that the config or the run names.
+
+    The weights know their network: the blocks model and task and the preparation of
+    images are taken from the file and replace the config's.
+    """
+    variables, about = store.load(locate_weights(config, workdir))
+    config = ConfigDict(config.to_dict())
+    for block in ("model", "task"):
+        config[block] = ConfigDict(about["config"][block])
+    for field in ("channels", "normalisation"):
+        config.data[field] = about["config"]["data"][field]
+    return config, variables, about
+
+
+def image_key(seed, name):
+    """The key of one image: of the seed and its name, not of its place in a list."""
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+
+
+def predictor(task, variables, **fields):
+    """`predict(images (b, h, w, c), names, seed) -> dict of numpy arrays`, compiled once
+    a shape, over the devices of this host where they divide the batch."""
+    devices = np.array(jax.local_devices())
+    whole = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec())
+    rows = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec("batch"))
+    on_one, on_all = None, None
+
+    @jax.jit
+    def run(variables, image, keys):
+        return task.predict(variables, {"image": image}, keys, **fields)
+
+    def predict(images, names, seed):
+        nonlocal on_one, on_all
+        keys = jax.numpy.stack([image_key(seed, name) for name in names])
+        if len(devices) > 1 and len(images) % len(devices) == 0:
+            on_all = on_all or jax.device_put(variables, whole)
+            inputs = on_all, *jax.device_put((images, keys), rows)
+        else:
+            on_one = on_one or jax.device_put(variables, devices[0])
+            inputs = on_one, images, keys
+        return jax.tree.map(np.asarray, run(*inputs))
+
+    return predict
+
+
+def predictions(predict, samples, prepare, *, batch_size, multiple, seed):
+    """Predicts a stream of samples, batched by canvas; the order is not kept.
+
+    Args:
+      predict: of `predictor`.
+      samples: iterable of dicts with "name" and "image" (h, w, 1) in [0, 1].
+      prepare: (h, w, 1) -> (h, w, c), the network's input.
+      batch_size: of the compiled program; a rest is filled up with repeats.
+      multiple: of the sides of a canvas, in pixels.
+      seed: of the sampling.
+
+    Yields:
+      (sample, prediction), the prediction cropped to the sample's size, without batch.
+    """
+    waiting = {}
+    for sample in samples:
+        height, width, _ = sample["image"].shape
+        canvas = transforms.canvas(height, width, multiple)
+        waiting.setdefault(canvas, []).append(sample)
+        if len(waiting[canvas]) == batch_size:
+            yield from _batch(predict, waiting.pop(canvas), prepare, batch_size, multiple, seed)
+    for rest in waiting.values():
+        yield from _batch(predict, rest, prepare, batch_size, multiple, seed)
+
+
+def _batch(predict, samples, prepare, batch_size, multiple, seed):
+    """Predicts samples of one canvas; see `predictions`."""
+    filled = (samples * batch_size)[:batch_size]
+    images = [
+        transforms.pad_to_multiple(prepare(sample["image"]), multiple)[0]
+        for sample in filled
+    ]
+    output = predict(np.stack(images), [sample["name"] for sample in filled], seed)
+    for row, sample in enumerate(samples):
+        height, width, _ = sample["image"].shape
+        crop = {k: v[row, ..., :height, :width, :] for k, v in output.items()}
+        yield sample, crop

@@ -1,0 +1,132 @@
+"""Curves over thresholds by merged sums: pixel ROC, precision-recall, Pd over Fa.
+
+A pixel is detected at threshold tau where p > tau. With n bins, pixel p falls into
+bin ceil(n p) in 0..n, so that
+
+    (1)  #{p > k / n} = sum of the bins above k,   k = 0..n,
+
+exactly, for positives and negatives alike; the point "everything detected" closes the
+curve at (1, 1), and k = n is (0, 0). The state of an image is two histograms, however
+many images are merged. The area is the trapezoid's,
+
+    (2)  AUC = sum_k (FPR_k-1 - FPR_k) (TPR_k-1 + TPR_k) / 2,
+
+which gives tied pixels half a point, and average precision is
+
+    (3)  AP = sum_k (recall_k - recall_k+1) precision_k.
+
+Pd over Fa needs a matching per threshold; detections at growing thresholds are nested,
+so equal pixel counts mean equal masks, and those are matched once.
+"""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from irstd_jax.metrics import overlap, targets
+
+FA_LIMIT = 1e-4
+
+
+class PixelHistogram(NamedTuple):
+    """Pixels by probability, (n + 1,) int64 each: of targets and of background."""
+
+    positive: np.ndarray
+    negative: np.ndarray
+
+
+def histogram(probability, truth, bins=1000):
+    """Histograms of probability (h, w) in [0, 1] under truth (h, w) bool."""
+    index = np.ceil(np.asarray(probability, np.float64) * bins).astype(np.int64)
+    everything = np.bincount(index.ravel(), minlength=bins + 1)
+    positive = np.bincount(index[truth], minlength=bins + 1)
+    return PixelHistogram(positive, everything - positive)
+
+
+def above(bins):
+    """Counts at the thresholds "all", 0, 1/n, ..., 1 from bins (n + 1,): (n + 2,)."""
+    return np.append(np.cumsum(bins[::-1])[::-1], 0)
+
+
+def roc(counts):
+    """Threshold, FPR and TPR, (n + 2,) each, from (1, 1) down to (0, 0).
+
+    The first threshold, -1 / n, stands for "everything detected".
+    """
+    hit, false = above(counts.positive), above(counts.negative)
+    n = len(counts.positive) - 1
+    return {
+        "threshold": np.arange(-1, n + 1) / n,
+        "FPR": overlap.ratio(false, false[0]),
+        "TPR": overlap.ratio(hit, hit[0]),
+    }
+
+
+def precision_recall(counts):
+    """Threshold, precision and recall, (n + 2,) each; nothing detected is precise."""
+    hit, false = above(counts.positive), above(counts.negative)
+    n = len(counts.positive) - 1
+    precision = overlap.ratio(hit, hit + false)
+    return {
+        "threshold": np.arange(-1, n + 1) / n,
+        "precision": np.where(hit + false == 0, 1.0, precision),
+        "recall": overlap.ratio(hit, hit[0]),
+    }
+
+
+def area(counts):
+    """Area under the pixel ROC by (2); nan where a class has no pixel."""
+    hit, false = above(counts.positive), above(counts.negative)
+    # Kept in whole numbers to the end, so that a perfect map has exactly 1.
+    doubled = np.sum((false[:-1] - false[1:]) * (hit[:-1] + hit[1:]))
+    return overlap.ratio(doubled, 2 * hit[0] * false[0])
+
+
+def average_precision(counts):
+    """Average precision by (3); nan where there is no target pixel."""
+    curve = precision_recall(counts)
+    return -np.sum(np.diff(curve["recall"]) * curve["precision"][:-1])
+
+
+def grid(n):
+    """The thresholds 0, 1/n, ..., (n - 1)/n of a Pd-Fa curve of n points."""
+    return np.arange(n) / n
+
+
+def sweep(probability, truth, rule="centroid", points=20):
+    """Target counts of one image with a leading axis of `points` thresholds.
+
+    probability (h, w) float64 in [0, 1], truth: its `targets.Components`.
+    """
+    counts, previous = [], -1
+    for threshold in grid(points):
+        mask = probability > threshold
+        pixels = np.count_nonzero(mask)
+        if pixels != previous:
+            current = targets.count(targets.components(mask), truth, rule)
+        counts.append(current)
+        previous = pixels
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *counts)
+
+
+def pd_fa(counts):
+    """Threshold, Pd, Fa and false alarms an image, (points,) each, of a sweep."""
+    values = targets.compute(counts)
+    names = ("Pd", "Fa", "false_alarms_per_image")
+    return {
+        "threshold": grid(len(counts.targets)),
+        **{name: values[name] for name in names},
+    }
+
+
+def pd_fa_area(counts, limit=FA_LIMIT):
+    """Mean over Fa in [0, limit] of the best Pd that a threshold reaches within it.
+
+    Fa has no natural end at 1 (the useful range is 1e-6 to 1e-4), hence the limit.
+    """
+    curve = pd_fa(counts)
+    order = np.argsort(curve["Fa"])
+    fa, pd = curve["Fa"][order], np.maximum.accumulate(curve["Pd"][order])
+    width = np.diff(np.minimum(np.append(fa, np.inf), limit))
+    return np.sum(width * pd) / limit

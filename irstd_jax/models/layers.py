@@ -1,0 +1,157 @@
+"""The layers that several networks share, initialised as PyTorch does.
+
+Parameters are always float32; `dtype` is the type of the arithmetic. The statistics of
+every normalisation are float32 whatever `dtype` is. All epsilons are 1e-5.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+EPSILON = 1e-5
+
+
+def uniform(fan_in):
+    """PyTorch's default for weights and biases: U(-1, 1) / sqrt(fan_in)."""
+    limit = 1 / math.sqrt(fan_in)
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    return init
+
+
+class Conv(nn.Module):
+    """A convolution padded by (kernel // 2) * dilation on all sides, NHWC.
+
+    Padding is explicit because "SAME" pads a strided convolution on one side only.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    bias: bool = True
+    zero: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        k, c = self.kernel, x.shape[-1]
+        init = nn.initializers.zeros if self.zero else uniform(k * k * c)
+        kernel = self.param("kernel", init, (k, k, c, self.features))
+        pad = (k // 2) * self.dilation
+        x = jax.lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=((pad, pad), (pad, pad)),
+            rhs_dilation=(self.dilation, self.dilation),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        if self.bias:
+            x = x + self.param("bias", init, (self.features,)).astype(self.dtype)
+        return x
+
+
+class Dense(nn.Module):
+    """A linear map of the last axis."""
+
+    features: int
+    zero: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x):
+        c = x.shape[-1]
+        init = nn.initializers.zeros if self.zero else uniform(c)
+        kernel = self.param("kernel", init, (c, self.features)).astype(self.dtype)
+        bias = self.param("bias", init, (self.features,)).astype(self.dtype)
+        return x.astype(self.dtype) @ kernel + bias
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation, with an optional (scale, shift) per image and channel.
+
+    At the published widths there are 32 groups; a narrow network, whose channels 32
+    does not divide, has gcd(32, channels). All is folded into one multiply-add a
+    pixel: y = x * gain + offset with gain and offset of shape (b, 1, 1, c).
+    """
+
+    groups: int = 32
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, scale=0.0, shift=0.0):
+        b, h, w, c = x.shape
+        weight = self.param("scale", nn.initializers.ones, (c,))
+        bias = self.param("bias", nn.initializers.zeros, (c,))
+        x = x.astype(jnp.float32)
+        mean, variance = self.statistics(x)
+        gain = jax.lax.rsqrt(variance + EPSILON) * weight
+        offset = bias - mean * gain
+        gain, offset = gain * (1 + scale), offset * (1 + scale) + shift
+        y = x * gain[:, None, None] + offset[:, None, None]
+        return y.astype(self.dtype)
+
+    def statistics(self, x):
+        """Mean and variance of each channel's group, both (b, c)."""
+        b, h, w, c = x.shape
+        groups = math.gcd(self.groups, c)
+
+        def over_group(channel_means):
+            means = channel_means.reshape(b, groups, c // groups).mean(-1)
+            return jnp.repeat(means, c // groups, axis=-1)
+
+        mean = over_group(x.mean((1, 2)))
+        centred = x - mean[:, None, None]
+        return mean, over_group(jnp.square(centred).mean((1, 2)))
+
+
+def layer_norm(dtype=jnp.float32, name=None):
+    """Normalisation of the last axis."""
+    return nn.LayerNorm(epsilon=EPSILON, dtype=dtype, name=name)
+
+
+def batch_norm(train, dtype=jnp.float32, axis=None, name="norm"):
+    """Batch normalisation; statistics are shared over `axis` inside pmap.
+
+    The running variance is updated with the biased batch variance, where PyTorch takes
+    the unbiased one: a factor 1 - 1 / (b h w).
+    """
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=EPSILON,
+        dtype=dtype,
+        axis_name=axis,
+        name=name,
+    )
+
+
+class ConvNorm(nn.Module):
+    """Convolution, batch normalisation, activation."""
+
+    features: int
+    kernel: int = 3
+    dilation: int = 1
+    bias: bool = False
+    activation: Callable = nn.relu
+    dtype: Any = jnp.float32
+    axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train=False):
+        x = Conv(
+            self.features,
+            self.kernel,
+            dilation=self.dilation,
+            bias=self.bias,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
+        return self.activation(batch_norm(train, self.dtype, self.axis)(x))

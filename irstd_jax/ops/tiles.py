@@ -1,0 +1,73 @@
+"""Large images as overlapping tiles of one size, and their predictions blended back.
+
+Tiles are spread evenly, so neighbours overlap by the asked number of pixels or more.
+A pixel of the merged image is the mean of the tiles that cover it, weighted by a
+raised cosine over each tile: what a network says near a tile's edge, where it sees
+little, counts least, and no seam is left. All of it is NumPy on the host.
+"""
+
+import itertools
+import math
+
+import numpy as np
+
+
+def plan(height, width, tile, overlap):
+    """Upper left corners (y, x) of the tiles that cover an image, row by row.
+
+    An image smaller than the tile has one corner, 0, on that axis (`split` pads it).
+    Raises ValueError unless 0 <= overlap < tile.
+    """
+    if not 0 <= overlap < tile:
+        raise ValueError(f"overlap {overlap} must be at least 0 and below tile {tile}")
+    return list(
+        itertools.product(starts(height, tile, overlap), starts(width, tile, overlap))
+    )
+
+
+def starts(length, tile, overlap):
+    """Where tiles begin along one axis: first at 0, last flush with the end."""
+    count = max(1, math.ceil((length - overlap) / (tile - overlap)))
+    room = max(0, length - tile)
+    return [index * room // max(1, count - 1) for index in range(count)]
+
+
+def window(tile):
+    """Weights (tile, tile), float64: sin^2 along both axes, above 0 everywhere."""
+    ramp = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
+    return np.outer(ramp, ramp)
+
+
+def split(image, tile, overlap):
+    """Cuts (h, w, c) into (n, tile, tile, c), in the order of `plan`.
+
+    Images smaller than the tile are continued by mirroring below and to the right.
+    """
+    height, width, _ = image.shape
+    below, right = max(0, tile - height), max(0, tile - width)
+    padded = np.pad(image, ((0, below), (0, right), (0, 0)), mode="symmetric")
+    corners = plan(height, width, tile, overlap)
+    return np.stack([padded[y : y + tile, x : x + tile] for y, x in corners])
+
+
+def merge(tiles, positions, size):
+    """Blends tiles (n, t, t, c) at (y, x) into an image (h, w, c) of `size` (h, w).
+
+    Keeps the dtype of floating tiles; sums are in float64, so float32 tiles that were
+    not changed give their image back exactly. Raises ValueError if a pixel is left
+    without a tile or positions and tiles differ in number.
+    """
+    n, tile, _, channels = tiles.shape
+    if len(positions) != n:
+        raise ValueError(f"{n} tiles for {len(positions)} positions")
+    height, width = size
+    total = np.zeros((max(height, tile), max(width, tile), channels))
+    weight = np.zeros((*total.shape[:2], 1))
+    weights = window(tile)[..., None]
+    for (y, x), part in zip(positions, tiles, strict=True):
+        total[y : y + tile, x : x + tile] += weights * part
+        weight[y : y + tile, x : x + tile] += weights
+    total, weight = total[:height, :width], weight[:height, :width]
+    if not weight.all():
+        raise ValueError(f"{int((weight == 0).sum())} pixels of {size} have no tile")
+    return (total / weight).astype(np.result_type(tiles.dtype, np.float16))

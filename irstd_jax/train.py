@@ -1,0 +1,196 @@
+"""Training, one loop for every task.
+
+The order within a step is: evaluate, save, next batch, step. What is saved is therefore
+always a whole state with the place in the data stream that belongs to it, and a run that
+is cut anywhere goes on bit for bit by the same command.
+"""
+
+import dataclasses
+import math
+import signal
+
+import jax
+from jax.experimental import multihost_utils
+
+from irstd_jax import data, evaluate, inference, tasks, viz
+from irstd_jax.data import pipeline
+from irstd_jax.training import checkpoint, optimizer, parallel, state, writer
+from irstd_jax.weights import store
+
+INTERRUPTED = 143  # 128 + SIGTERM, as shells report it
+
+
+def run(config, workdir):
+    """Trains `config` in `workdir`, or goes on with what is there.
+
+    Returns:
+      0 when the last step is reached, 143 after SIGTERM (with everything saved).
+
+    Raises:
+      ValueError: another config's workdir, or settings that do not fit.
+      FloatingPointError: a term of the loss is not finite.
+    """
+    checkpoint.guard_config(workdir, config)
+    source = data.load(config.data, "train")
+    task = tasks.build(config, parallel.norm_axis(config.parallel))
+    optimiser = optimizer.make_optimizer(config.optimizer, config.num_steps)
+    step_fn = parallel.train_step(
+        config.parallel,
+        task.loss,
+        optimiser,
+        ema=config.optimizer.ema,
+        accumulate=config.optimizer.accumulate,
+        batch_size=config.data.batch_size,
+    )
+    batches = pipeline.training_batches(
+        source,
+        pipeline.preparation(config.data).training,
+        config.data.batch_size,
+        config.seed,
+        jax.process_index(),
+        jax.process_count(),
+        config.data.threads,
+    )
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    train_state = state.create(jax.jit(task.init)(init_key), optimiser)
+    train_state, step_key = parallel.place(config.parallel, (train_state, step_key))
+    best = -math.inf
+
+    with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
+        restored = checkpoint.restore(manager, train_state)
+        if restored is not None:
+            train_state, progress = restored
+            batches.set_state(progress["batches"])
+            best = progress["best"] if progress["best"] is not None else -math.inf
+        first = int(train_state.step)
+        out = writer.Writer(workdir, first, config.num_steps, jax.process_index() > 0)
+        out.say(describe(config, source, train_state, first))
+        judge = Validation(config, workdir, out)
+        pending = None
+        for step in range(first, config.num_steps + 1):
+            last = step == config.num_steps
+            stop = last or interruption.asked(step)
+            if step > first and (last or step % config.evaluate_every == 0):
+                pending = check(pending, out, config.log_every)
+                best = judge(step, state.inference_variables(train_state), best)
+            if step > first and (stop or step % config.checkpoint_every == 0):
+                pending = check(pending, out, config.log_every)
+                progress = {
+                    "batches": batches.get_state(),
+                    "best": best if math.isfinite(best) else None,
+                }
+                checkpoint.save(manager, step, train_state, progress)
+            if stop:
+                break
+            batch = next(batches)
+            train_state, terms = step_fn(train_state, batch, step_key)
+            # The terms of the step before are read while this one runs.
+            check(pending, out, config.log_every)
+            pending = step + 1, terms
+            out.advance()
+        out.close()
+    if not last:
+        print(f"stopped by SIGTERM after step {step}; the same command goes on from it")
+        return INTERRUPTED
+    return 0
+
+
+def check(pending, out, log_every):
+    """Looks at a step's terms: logs them in turn, stops at what is not finite."""
+    if pending is None:
+        return None
+    step, terms = pending
+    terms = {name: float(value) for name, value in jax.device_get(terms).items()}
+    broken = [name for name, value in terms.items() if not math.isfinite(value)]
+    if broken:
+        shown = ", ".join(f"{name} = {terms[name]}" for name in broken)
+        raise FloatingPointError(
+            f"the loss is not finite at step {step}: {shown}. The newest checkpoint is "
+            "of an earlier step. Lower optimizer.learning_rate, set optimizer.clip=1, or "
+            "look at the data with --mode=check"
+        )
+    if step % log_every == 0 or step == 1:
+        out.scalars(step, terms)
+    return None
+
+
+def describe(config, source, train_state, first):
+    """What is about to run, in a line."""
+    count = sum(x.size for x in jax.tree.leaves(train_state.params))
+    begins = f"goes on at step {first}" if first else "begins"
+    return (
+        f"{config.name}: {begins}; {count:,} parameters, {len(source)} training images, "
+        f"batch {config.data.batch_size} on {jax.device_count()} "
+        f"{jax.devices()[0].platform} device(s), {config.num_steps} steps"
+    )
+
+
+class Validation:
+    """Scores the averaged weights on the validation part, and keeps the best.
+
+    Few sampling steps suffice to rank states of one run. The best weights are a file of
+    their own, `best.safetensors`; the test part is never looked at.
+    """
+
+    def __init__(self, config, workdir, out):
+        self.config, self.workdir, self.out = config, workdir, out
+        self.task = tasks.build(config)
+        sampling = dataclasses.replace(
+            self.task.sampling,
+            sampler=config.validation.sampler,
+            steps=config.validation.steps,
+            samples=1,
+        )
+        self.task = dataclasses.replace(self.task, sampling=sampling)
+        self.source = data.load(config.data, "validation")
+
+    def __call__(self, step, variables, best):
+        settings = self.config.validation
+        variables = jax.device_get(variables)
+        judged = evaluate.judge(
+            self.config, self.task, variables, self.source, limit=settings.images
+        )
+        scores = evaluate.scores(judged)
+        flat = {
+            f"validation/{mode}/{name}": value
+            for mode, values in scores.items()
+            for name, value in values.items()
+            if name in ("IoU", "nIoU", "Pd", "Fa")
+        }
+        self.out.scalars(step, flat)
+        self.out.image(step, "validation", viz.contact_sheet(judged.pictures))
+        score = scores[settings.mode]["IoU"]
+        self.out.say(f"step {step}: validation IoU ({settings.mode}) {score:.4f}")
+        if not score > best:
+            return best
+        if jax.process_index() == 0:
+            about = {"config": self.config.to_dict(), "step": step, "validation": scores}
+            store.save(f"{self.workdir}/{inference.BEST}", variables, about)
+        return score
+
+
+class Interruption:
+    """A context in which SIGTERM only asks to stop, after the step that is running.
+
+    With several processes they agree on the step through JAX's coordination service.
+    """
+
+    def __enter__(self):
+        self.signalled = False
+        self.alone = jax.process_count() == 1
+        if self.alone:
+            self.before = signal.signal(signal.SIGTERM, self._note)
+        return self
+
+    def _note(self, *_):
+        self.signalled = True
+
+    def asked(self, step):
+        """True from the step on at which the run shall stop."""
+        if self.alone:
+            return self.signalled
+        return multihost_utils.reached_preemption_sync_point(step)
+
+    def __exit__(self, *_):
+        if self.alone:
+            signal.signal(signal.SIGTERM, self.before)

@@ -1,0 +1,92 @@
+"""Saving a run so that it can be cut anywhere, and refusing to mix two runs.
+
+A checkpoint holds the training state, the place in the data stream and the best score
+so far, all of the same step; Orbax commits it by a rename, so that a kill while saving
+leaves the one before. The newest two are kept.
+"""
+
+import difflib
+import json
+import pathlib
+
+import jax
+import orbax.checkpoint as ocp
+
+from irstd_jax import files
+
+KEPT = 2
+# Fields that change what a run shows or where things lie, and not its numbers.
+FREE_FIELDS = ("log_every", "checkpoint_every", "weights", "predict", "evaluation")
+
+
+def open_manager(workdir):
+    """The checkpoint manager of a run; close it, or the last save may be lost."""
+    options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
+    folder = pathlib.Path(workdir).absolute() / "checkpoints"
+    return ocp.CheckpointManager(folder, options=options)
+
+
+def save(manager, step, state, progress):
+    """Starts to save `state` and `progress` (JSON: data iterator, best score)."""
+    if step in manager.all_steps():
+        return
+    manager.save(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            progress=ocp.args.JsonSave(progress),
+        ),
+    )
+
+
+def restore(manager, state):
+    """(state, progress) of the newest checkpoint, or None where there is none.
+
+    Args:
+      manager: of `open_manager`.
+      state: one of the same structure, whose values are not read.
+    """
+    step = manager.latest_step()
+    if step is None:
+        return None
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    restored = manager.restore(
+        step,
+        args=ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract),
+            progress=ocp.args.JsonRestore(),
+        ),
+    )
+    return restored["state"], restored["progress"]
+
+
+def guard_config(workdir, config):
+    """Writes config.json into a new run, or checks that it is the run's own.
+
+    Args:
+      workdir: of the run.
+      config: a ConfigDict.
+
+    Raises:
+      ValueError: the run was begun with another config; the lines that differ are in
+        the message. FREE_FIELDS may differ.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        files.write_text(path, _text(config.to_dict()))
+        return
+    old, new = (
+        _text({k: v for k, v in fields.items() if k not in FREE_FIELDS}).splitlines()
+        for fields in (json.loads(path.read_text()), config.to_dict())
+    )
+    if old == new:
+        return
+    diff = difflib.unified_diff(old, new, "this workdir", "now", lineterm="", n=1)
+    raise ValueError(
+        f"{workdir} holds a run with another config; choose another --workdir, or go "
+        "back to its config. The difference:\n" + "\n".join(diff)
+    )
+
+
+def _text(fields):
+    return json.dumps(fields, indent=1, sort_keys=True) + "\n"

@@ -1,0 +1,115 @@
+"""Curves: ROC, detection against false alarms, and the course of training.
+
+Figures are drawn by matplotlib's Figure objects alone: no pyplot, no global state.
+"""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours; the dashes tell lines apart in print.
+STYLES = [
+    ("#0072b2", "-"),
+    ("#d55e00", "--"),
+    ("#009e73", "-."),
+    ("#cc79a7", ":"),
+    ("#000000", "-"),
+    ("#e69f00", "--"),
+]
+SCORES = ("IoU", "nIoU", "Pd", "F1")
+
+
+def render(figure):
+    """The picture of a figure, uint8 (h, w, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw(axes, lines, labels=None, **options):
+    """Draws {name: (x, y)}, every line in a style of its own."""
+    for number, (name, (x, y)) in enumerate(lines.items()):
+        colour, dashes = STYLES[number % len(STYLES)]
+        label = (labels or {}).get(name, name)
+        style = {"color": colour, "linestyle": dashes, "linewidth": 1.8, **options}
+        axes.plot(x, y, label=label, **style)
+    axes.grid(alpha=0.3)
+    if lines:
+        axes.legend(fontsize=8, frameon=False)
+
+
+def roc(curves, areas=None):
+    """Pixel ROC curves of `metrics.curves`: {mode: {"roc": {"FPR": x, "TPR": y}}}.
+
+    `areas`, {mode: AUC}, are written in the legend. The x axis is logarithmic: with
+    targets of 0.06 % of all pixels what matters happens at tiny rates.
+    """
+    lines = {m: (c["roc"]["FPR"], c["roc"]["TPR"]) for m, c in curves.items()}
+    labels = {mode: f"{mode} (AUC {area:.4f})" for mode, area in (areas or {}).items()}
+    figure, axes = rates(lines, labels)
+    axes.set(title="ROC over pixels", xlabel="false positive rate")
+    axes.set(ylabel="true positive rate", xlim=(None, 1))
+    return render(figure)
+
+
+def pd_fa(curves):
+    """Detection against false alarms: {mode: {"pd_fa": {"Fa": x, "Pd": y}}}.
+
+    Fa is a plain fraction of pixels, on a logarithmic axis; a point a threshold.
+    """
+    lines = {m: (c["pd_fa"]["Fa"], c["pd_fa"]["Pd"]) for m, c in curves.items()}
+    figure, axes = rates(lines, None, marker=".")
+    axes.set(title="Pd over Fa", xlabel="Fa (fraction of pixels)", ylabel="Pd")
+    return render(figure)
+
+
+def rates(lines, labels, **options):
+    """A figure of rates over logarithmic rates, {mode: (x, y)}, and its axes."""
+    points = {mode: finite(x, y) for mode, (x, y) in lines.items()}
+    least = min((x[x > 0].min(initial=1) for x, _ in points.values()), default=1)
+    # A logarithmic axis has no 0: a rate of 0 is drawn at the left edge.
+    drawn = {mode: (np.maximum(x, least / 2), y) for mode, (x, y) in points.items()}
+    figure = Figure(figsize=(5.2, 4.2), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    draw(axes, drawn, labels, **options)
+    axes.set(xscale="log", ylim=(-0.02, 1.02))
+    axes.set_xlim(left=least / 2)
+    return figure, axes
+
+
+def finite(x, y):
+    """The points of a curve that are numbers."""
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    good = np.isfinite(x) & np.isfinite(y)
+    return x[good], y[good]
+
+
+def training_curve(rows, scores=SCORES):
+    """Losses, and scores where there are any, over the steps.
+
+    Args:
+      rows: dicts of `metrics.jsonl`; each has `step` and some of the values.
+      scores: names, without their folder, of what goes on the right, in [0, 1].
+    """
+    if not rows:
+        raise ValueError("no rows to draw: metrics.jsonl is empty")
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    losses = {key: series(rows, key) for key in keys if "loss" in key.lower()}
+    judged = {key: series(rows, key) for key in keys if key.split("/")[-1] in scores}
+    count = 2 if judged else 1
+    figure = Figure(figsize=(5.2 * count, 3.6), dpi=120, layout="constrained")
+    axes = figure.subplots(1, count, squeeze=False)[0]
+    draw(axes[0], losses)
+    if all((y > 0).all() for _, y in losses.values()):
+        axes[0].set_yscale("log")
+    axes[0].set(title="loss", xlabel="step")
+    if judged:
+        draw(axes[1], judged, marker="o", markersize=3)
+        axes[1].set(title="validation", xlabel="step", ylim=(-0.02, 1.02))
+    return render(figure)
+
+
+def series(rows, key):
+    """Steps and values of the rows that have this one; null and NaN are left out."""
+    found = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+    return finite(*np.array(found, np.float64).reshape(-1, 2).T)

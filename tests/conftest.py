@@ -1,0 +1,32 @@
+"""What all tests share: the platform, the compilation cache, where real data lies."""
+
+import os
+import pathlib
+
+from irstd_jax import platform
+
+platform.prepare(simulated_devices=8)
+
+import pytest  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def folder(variable, default, what):
+    """The folder that an environment variable names, or a skip that says so."""
+    path = pathlib.Path(os.environ.get(variable, ROOT / default))
+    if not path.is_dir():
+        pytest.skip(f"no {what} at {path}: set {variable} to run this test")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_root():
+    """The real data sets (NUAA-SIRST and others), or a skip."""
+    return folder("IRSTD_DATA", "../shared/data", "real data")
+
+
+@pytest.fixture(scope="session")
+def golden_root():
+    """The reference outputs of the published networks, or a skip."""
+    return folder("IRSTD_GOLDEN", "../shared/golden", "reference outputs")

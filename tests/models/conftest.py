@@ -1,0 +1,58 @@
+"""What tests of networks share: weights of no special value, reference outputs."""
+
+import importlib.util
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+
+@pytest.fixture(scope="session")
+def seeded(golden_root):
+    """The module beside the reference outputs that draws their weights."""
+    spec = importlib.util.spec_from_file_location("seeded", golden_root / "seeded.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def randomised(network, *inputs, **arguments):
+    """Variables of a network, none at zero, drawn without running it.
+
+    A network at its start is no test: its last layers are zero.
+    """
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda: network.init(key, *inputs, **arguments))
+    flat = traverse_util.flatten_dict(shapes, sep="/")
+    drawn = {path: draw(path, leaf.shape) for path, leaf in flat.items()}
+    return traverse_util.unflatten_dict(drawn, sep="/")
+
+
+def draw(path, shape):
+    rng = np.random.default_rng(zlib.crc32(path.encode()))
+    noise = rng.normal(size=shape)
+    if path.endswith("kernel"):
+        noise = noise / np.sqrt(max(1, np.prod(shape[:-1])))
+    elif path.endswith(("scale", "var")):
+        noise = 1 + 0.1 * np.abs(noise)
+    else:
+        noise = 0.1 * noise
+    return jnp.asarray(noise, jnp.float32)
+
+
+@pytest.fixture(scope="session", name="randomised")
+def randomised_fixture():
+    return randomised
+
+
+def count(tree):
+    """Numbers in a tree of arrays or shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.fixture(scope="session", name="count")
+def count_fixture():
+    return count

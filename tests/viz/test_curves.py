@@ -1,0 +1,107 @@
+"""Curves are drawn where their numbers say, without matplotlib's global state."""
+
+import numpy as np
+import pytest
+
+from irstd_jax import viz
+from irstd_jax.viz import curves
+
+
+def colour(number):
+    text = curves.STYLES[number][0].lstrip("#")
+    return np.array([int(text[i : i + 2], 16) for i in (0, 2, 4)])
+
+
+def trace(picture, number):
+    """Columns and mean rows of a line's pixels, without its sample in the legend."""
+    near = np.abs(picture.astype(int) - colour(number)).sum(axis=-1) < 12
+    rows, columns = np.nonzero(near)
+    line = {c: rows[columns == c].max() for c in np.unique(columns)}
+    return np.array(list(line)), np.array(list(line.values()))
+
+
+def modes(**lines):
+    return {
+        mode: {
+            "roc": {"FPR": np.array(x), "TPR": np.array(y)},
+            "pd_fa": {"Fa": np.array(x), "Pd": np.array(y)},
+        }
+        for mode, (x, y) in lines.items()
+    }
+
+
+RATES = np.array([1.0, 1e-1, 1e-2, 1e-3, 1e-4, 0])
+
+
+@pytest.mark.parametrize("draw", [viz.roc, viz.pd_fa])
+def test_a_better_mode_lies_higher_and_rates_rise(draw):
+    picture = draw(modes(good=(RATES, RATES**0.05), poor=(RATES, RATES**0.4)))
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    (x, good), (x_poor, poor) = trace(picture, 0), trace(picture, 1)
+    assert len(x) > 200 and (np.diff(good) <= 1).all()
+    shared, a, b = np.intersect1d(x, x_poor, return_indices=True)
+    middle = slice(len(shared) // 4, 3 * len(shared) // 4)
+    assert (good[a][middle] < poor[b][middle] - 20).all()
+
+
+def test_the_axis_of_false_alarms_is_logarithmic():
+    figure, axes = curves.rates({"a": (RATES, RATES)}, None)
+    assert axes.get_xscale() == "log"
+    assert axes.get_xlim()[0] == pytest.approx(5e-5)
+    drawn = axes.lines[0].get_xdata()
+    # A rate of 0 stays in the picture, at its left edge.
+    assert drawn.min() == pytest.approx(5e-5) and len(drawn) == 6
+
+
+def test_undefined_rates_are_left_out():
+    lines = {"a": ([np.nan] * 3, [0, 0.5, 1]), "b": ([0, 0, 0], [0, np.nan, 1])}
+    _, axes = curves.rates(lines, None)
+    assert [line.get_ydata().tolist() for line in axes.lines] == [[], [0, 1]]
+    assert viz.roc(modes(**lines)).shape == viz.roc({}).shape
+
+
+def test_areas_are_written():
+    lines = modes(a=(RATES, RATES))
+    assert (viz.roc(lines) != viz.roc(lines, {"a": 0.9312})).any()
+
+
+def test_training_curve_draws_losses_and_scores():
+    rows = [{"step": s, "loss": 1 / (1 + s), "learning_rate": 9.0} for s in range(50)]
+    alone = viz.training_curve(rows)
+    x, y = trace(alone, 0)
+    assert (np.diff(y) >= -1).all() and y[-1] > y[0] + 100  # the loss falls
+    assert not len(trace(alone, 1)[0])
+    rows[10]["validation/IoU"] = 0.2
+    rows[40]["validation/IoU"] = 0.8
+    both = viz.training_curve(rows)
+    assert both.shape[1] == 2 * alone.shape[1]
+    half = both[:, alone.shape[1] :]
+    x, y = trace(half, 0)
+    assert y[0] > y[-1] + 100
+
+
+def test_series_leaves_out_what_is_not_a_number():
+    rows = [
+        {"step": 1, "loss": 2.0},
+        {"step": 2, "loss": None},
+        {"step": 3},
+        {"step": 4, "loss": float("nan")},
+        {"step": 5, "loss": 1.0},
+    ]
+    steps, values = curves.series(rows, "loss")
+    assert steps.tolist() == [1, 5] and values.tolist() == [2, 1]
+    assert viz.training_curve(rows).ndim == 3
+
+
+def test_no_rows_are_an_error():
+    with pytest.raises(ValueError, match="empty"):
+        viz.training_curve([])
+
+
+def test_no_global_state():
+    from matplotlib import pyplot
+
+    before = pyplot.get_fignums()
+    viz.roc(modes(a=(RATES, RATES)))
+    viz.training_curve([{"step": 0, "loss": 1.0}])
+    assert pyplot.get_fignums() == before

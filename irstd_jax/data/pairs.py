@@ -89,7 +89,7 @@ def open_part(plan, part, threshold=127):
             f"the {part} part of {plan.title} ({plan.split}) is empty: {REMEDIES[part]}"
         )
     source = unchecked(plan, part, threshold)
-    if part == "x":
+    if part == "train":
         require_target(source, plan)
     return source
 

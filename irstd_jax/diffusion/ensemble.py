@@ -69,7 +69,7 @@ def _votes(samples):
 def _staple(votes):
     """EM on one image: votes (s, h, w, 1) in {0, 1}."""
     s, h, w, _ = votes.shape
-    region = _grown(votes.max(0)[..., 0]).reshape(h * w)
+    region = grown(votes.max(0)[..., 0]).reshape(h * w)
     votes = votes.reshape(s, h * w)
     size = jnp.maximum(region.sum(), 1.0)
     prior = _inside((votes * region).sum() / (s * size))
@@ -102,7 +102,7 @@ def _staple(votes):
     return Staple(posterior.reshape(h, w, 1), p, q)
 
 
-def _grown(mask):
+def grown(mask):
     """A mask (h, w) grown by a square of MARGIN pixels on each side."""
     for window in ((2 * MARGIN + 1, 1), (1, 2 * MARGIN + 1)):
         mask = jax.lax.reduce_window(mask, 0.0, jax.lax.max, window, (1, 1), "SAME")

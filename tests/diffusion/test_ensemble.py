@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from irstd_jax.diffusion.ensemble import ENSEMBLES, combine, staple_rates
+from irstd_jax.diffusion.ensemble import ENSEMBLES, combine, grown, staple_rates
 
 RULES = {name: jax.jit(rule) for name, rule in ENSEMBLES.items()}
 SENSITIVITY = np.array([0.9, 0.8, 0.6, 0.95, 0.7])
@@ -101,6 +101,14 @@ def test_staple_forgets_the_far_background():
         assert found[0].max() == 0
     # EM stops at a mean change of 1e-6 over 25 x 25 pixels, perhaps a round apart.
     np.testing.assert_allclose(*results, atol=25 * 25 * 1e-6)
+
+
+def test_the_region_reaches_ten_pixels():
+    mask = np.zeros((40, 40), np.float32)
+    mask[20, 5] = 1
+    expected = np.zeros_like(mask)
+    expected[10:31, :16] = 1
+    np.testing.assert_array_equal(jax.jit(grown)(mask), expected)
 
 
 def test_unknown_ensemble():

@@ -110,6 +110,15 @@ def test_order_of_convergence(sampler, order, long):
     assert slope == pytest.approx(order, abs=0.05)
 
 
+def test_dpm_solver_looks_to_the_middle_of_its_step():
+    """Eq. 4: on uneven steps D is x0 extrapolated to lambda + h / 2."""
+    grid = noise_levels(SHORT, 12, levels="uniform")
+    table, half = samplers.dpm_solver(grid), np.log(grid.alpha / grid.sigma)
+    share = table.x0[1:-1] / table.x0[1:-1].sum(1, keepdims=True)
+    place = share[:, 0] * half[1:-1] + share[:, 1] * half[:-2]
+    np.testing.assert_allclose(place, (half[1:-1] + half[2:]) / 2, rtol=1e-9)
+
+
 @pytest.mark.parametrize("weights", samplers.ADAMS_BASHFORTH)
 def test_adams_bashforth_integrates_polynomials(weights):
     """k past values at 0, -1, .. give the integral over [0, 1] up to degree k - 1."""

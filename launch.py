@@ -17,7 +17,7 @@ import os
 import pathlib
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from irstd_jax import platform
 
@@ -43,6 +43,8 @@ DISTRIBUTED = flags.DEFINE_bool(
 
 def main(argv):
     """Calls the verb with what it needs; errors of a user's making are one line."""
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.WARNING)
     if argv[1:]:
         raise app.UsageError(f"not understood: {' '.join(argv[1:])}; flags are --NAME=VALUE")
     if DISTRIBUTED.value:

@@ -47,6 +47,7 @@ def irstd_diff(name, dataset, split):
                 "num_heads": 4,
                 "attention_downsamplings": (16,),
                 "encoder_channels": 64,
+                "encoder_heights": (7, 6, 5, 4, 0, 0),
                 "conditional_encoder": True,
                 "liw": True,
                 "liw_levels": 2,
@@ -182,12 +183,14 @@ def tiny(config):
     config.log_every = 1
     config.evaluate_every = 2
     config.checkpoint_every = 2
+    config.model.encoder_heights = (3, 3, 0)
     config.model.liw_levels = 1
     config.data.update({"batch_size": 8, "resize": 0, "crop": 32, "threads": 1})
     config.sampling.update({"sampler": "ddim", "steps": 2})
     config.validation.update({"steps": 2, "images": 2})
     config.evaluation.update({"size": 32, "batch_size": 8, "canvas_multiple": 32})
     config.evaluation.bootstrap = 20
+    config.optimizer.warmup = 0
 
 
 def published(config):

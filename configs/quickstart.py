@@ -13,7 +13,8 @@ def get_config(variant=""):
     """The recipe; see the module."""
     config = common.irstd_diff("quickstart", "synthetic", "generated")
     common.small(config)
-    common.narrow(config, 8, 8, (1, 2, 4), ())
+    common.narrow(config, 8, 16, (1, 2, 4), ())
+    config.model.encoder_heights = (5, 4, 0)
     config.num_steps = 600
     config.evaluate_every = 300
     config.checkpoint_every = 100

@@ -3,6 +3,7 @@
 Writes W/report.json, and under W/pictures the ROC and Pd-Fa curves and a contact sheet.
 """
 
+import functools
 import pathlib
 from typing import NamedTuple
 
@@ -38,7 +39,8 @@ def run(config, workdir):
     config, variables, about = inference.trained(config, workdir)
     task = tasks.build(config)
     source = data.load(config.data, config.evaluation.part)
-    judged = judge(config, task, variables, source, progress=True)
+    predict = functools.partial(inference.predictor(task), jax.device_put(variables))
+    judged = judge(config, predict, source, progress=True)
     report = make_report(config, judged, source, task, weights_label(about))
     paths = write(workdir, report, judged)
     print(table(report))
@@ -53,13 +55,12 @@ def weights_label(about):
     return f"{about['config']['name']}, {step}, moving average"
 
 
-def judge(config, task, variables, source, limit=0, progress=False):
+def judge(config, predict, source, limit=0, progress=False):
     """Predicts and counts the images of a source.
 
     Args:
       config: with the blocks data and evaluation.
-      task: that predicts maps by mode.
-      variables: of its network.
+      predict: (images, names, seed) -> maps by mode; of `inference.predictor`.
       source: of samples.
       limit: of images, evenly chosen; 0 for all.
       progress: show a bar.
@@ -74,7 +75,7 @@ def judge(config, task, variables, source, limit=0, progress=False):
         chosen = chosen[:: max(1, -(-len(source) // limit))]
     samples = (sized(source[int(i)], settings.size) for i in chosen)
     done = inference.predictions(
-        inference.predictor(task, variables),
+        predict,
         samples,
         prepare.image,
         batch_size=settings.batch_size,

@@ -51,28 +51,26 @@ def image_key(seed, name):
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
 
 
-def predictor(task, variables, **fields):
-    """`predict(images (b, h, w, c), names, seed) -> dict of numpy arrays`, compiled once
-    a shape, over the devices of this host where they divide the batch."""
+def predictor(task, **fields):
+    """`predict(variables, images (b, h, w, c), names, seed)` -> dict of numpy arrays.
+
+    It is compiled once a shape, and runs over the devices of this host where their
+    number divides the batch.
+    """
     devices = np.array(jax.local_devices())
     whole = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec())
     rows = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec("batch"))
-    on_one, on_all = None, None
 
     @jax.jit
     def run(variables, image, keys):
         return task.predict(variables, {"image": image}, keys, **fields)
 
-    def predict(images, names, seed):
-        nonlocal on_one, on_all
+    def predict(variables, images, names, seed):
         keys = jax.numpy.stack([image_key(seed, name) for name in names])
         if len(devices) > 1 and len(images) % len(devices) == 0:
-            on_all = on_all or jax.device_put(variables, whole)
-            inputs = on_all, *jax.device_put((images, keys), rows)
-        else:
-            on_one = on_one or jax.device_put(variables, devices[0])
-            inputs = on_one, images, keys
-        return jax.tree.map(np.asarray, run(*inputs))
+            variables = jax.device_put(variables, whole)
+            images, keys = jax.device_put((images, keys), rows)
+        return jax.tree.map(np.asarray, run(variables, images, keys))
 
     return predict
 
@@ -81,7 +79,7 @@ def predictions(predict, samples, prepare, *, batch_size, multiple, seed):
     """Predicts a stream of samples, batched by canvas; the order is not kept.
 
     Args:
-      predict: of `predictor`.
+      predict: (images, names, seed) -> dict of arrays: a `predictor` and its variables.
       samples: iterable of dicts with "name" and "image" (h, w, 1) in [0, 1].
       prepare: (h, w, 1) -> (h, w, c), the network's input.
       batch_size: of the compiled program; a rest is filled up with repeats.

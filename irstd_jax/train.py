@@ -6,6 +6,7 @@ is cut anywhere goes on bit for bit by the same command.
 """
 
 import dataclasses
+import functools
 import math
 import signal
 
@@ -52,7 +53,7 @@ def run(config, workdir):
         config.data.threads,
     )
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    train_state = state.create(jax.jit(task.init)(init_key), optimiser)
+    train_state = state.create(task.init(init_key), optimiser)
     train_state, step_key = parallel.place(config.parallel, (train_state, step_key))
     best = -math.inf
 
@@ -89,6 +90,8 @@ def run(config, workdir):
             pending = step + 1, terms
             out.advance()
         out.close()
+    if last and config.evaluation.at_end and jax.process_index() == 0:
+        return evaluate.run(config, workdir)
     if not last:
         print(f"stopped by SIGTERM after step {step}; the same command goes on from it")
         return INTERRUPTED
@@ -134,21 +137,25 @@ class Validation:
 
     def __init__(self, config, workdir, out):
         self.config, self.workdir, self.out = config, workdir, out
-        self.task = tasks.build(config)
+        task = tasks.build(config)
         sampling = dataclasses.replace(
-            self.task.sampling,
+            task.sampling,
             sampler=config.validation.sampler,
             steps=config.validation.steps,
             samples=1,
         )
-        self.task = dataclasses.replace(self.task, sampling=sampling)
+        task = dataclasses.replace(task, sampling=sampling)
+        self.predict = inference.predictor(task)
         self.source = data.load(config.data, "validation")
 
     def __call__(self, step, variables, best):
         settings = self.config.validation
         variables = jax.device_get(variables)
         judged = evaluate.judge(
-            self.config, self.task, variables, self.source, limit=settings.images
+            self.config,
+            functools.partial(self.predict, variables),
+            self.source,
+            limit=settings.images,
         )
         scores = evaluate.scores(judged)
         flat = {

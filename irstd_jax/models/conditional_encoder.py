@@ -1,6 +1,7 @@
 """CE: the conditional encoder of IRSTD-Diff, a U-Net of residual U-blocks.
 
-Six encoder and five decoder stages (Table II), a 2x2 max-pool between encoder stages.
+Six encoder and five decoder stages (Table II), a 2x2 max-pool between encoder stages;
+`encoder_heights` makes it shallower.
 A decoder stage takes E, the deeper output resized, and D, the skip:
 
     De_i = RSU(IPOF(E, D))
@@ -22,18 +23,32 @@ from irstd_jax.models.liw import LIW
 from irstd_jax.models.rsu import RSU
 from irstd_jax.ops import resize
 
-# Table II at base width 64: stage -> (height of the RSU, 0 for RSU4F; middle; out).
-ENCODER = (
-    (7, 16, 64),
-    (6, 16, 64),
-    (5, 32, 128),
-    (4, 32, 256),
-    (0, 32, 256),
-    (0, 64, 256),
-)
-DECODER = ((7, 16, 64), (6, 16, 64), (5, 32, 64), (4, 32, 128), (0, 64, 256))
+# Table II at base width 64: heights of the RSUs (0 is RSU4F) of En1..En6, and widths
+# (hidden, out) of encoder and decoder stages. Between them De_i is as high as En_i.
+HEIGHTS = (7, 6, 5, 4, 0, 0)
+ENCODER = ((16, 64), (16, 64), (32, 128), (32, 256), (32, 256), (64, 256))
+DECODER = ((16, 64), (16, 64), (32, 64), (32, 128), (64, 256))
 BASE = 64
-MULTIPLE = 2 ** (len(ENCODER) - 1)
+
+
+def stages(heights):
+    """(height, hidden, out) of the encoder's and of the decoder's stages.
+
+    Fewer heights than six give a shallower encoder for small networks and short
+    compilations: the first rows of Table II, whose last stage keeps the width of the
+    one before, as En6 does, because IPOF joins maps of one width.
+    """
+    n = len(heights)
+    if not 3 <= n <= len(ENCODER):
+        raise ValueError(f"encoder_heights must have 3 to 6 entries, not {heights}")
+    if any(height != 0 and height < 3 for height in heights):
+        raise ValueError(
+            f"encoder_heights are 3 or more, or 0 for RSU4F, not {heights}"
+        )
+    encoder = list(zip(heights, *zip(*ENCODER[:n], strict=True), strict=True))
+    encoder[-1] = (*encoder[-1][:2], encoder[-2][2])
+    decoder = list(zip(heights[:-1], *zip(*DECODER[: n - 1], strict=True), strict=True))
+    return encoder, decoder
 
 
 class DODA(nn.Module):
@@ -59,8 +74,9 @@ class DODA(nn.Module):
 class IPOF(nn.Module):
     """Fuses deeper E and skip D, both (b, h, w, c), into (b, h, w, 2c).
 
-    Channel path:  D * sigmoid(up(DODA(sum_hw conv_2(D) softmax_hw(conv_1(E)))))
-    Spatial path:  E * sigmoid(LN_hw(sum_c conv_4(D) softmax_c(DODA(mean_hw conv_3(E)))))
+        channel = D * sigmoid(widen(DODA(sum_hw conv_2(D) softmax_hw(conv_1(E)))))
+        weight = softmax_c(DODA(mean_hw conv_3(E)))
+        spatial = E * sigmoid(LN_hw(sum_c conv_4(D) weight))
 
     Both are added and convolved. Sums and softmaxes are float32.
     """
@@ -106,11 +122,12 @@ def standardise(x):
 class ConditionalEncoder(nn.Module):
     """image (b, h, w, c) -> feature De2 (b, h/2, w/2, channels), logits (b, h, w, 7).
 
-    h and w must divide by 32. `channels` is the base to which all widths of Table II
+    h and w must divide by 2^(stages - 1), published: 32. `channels` is the base to which all widths of Table II
     are proportional (published: 64). Logits: [fused, De1, ..., De5, En6], float32.
     """
 
     channels: int = BASE
+    heights: tuple[int, ...] = HEIGHTS
     liw: bool = True
     liw_levels: int = 2
     token_layout: str = "spatial"
@@ -136,7 +153,7 @@ class ConditionalEncoder(nn.Module):
     def encode(self, image, train):
         """Features of En1..En6, each half as large as the one before."""
         features, x = [], image.astype(self.dtype)
-        for i, stage in enumerate(ENCODER, 1):
+        for i, stage in enumerate(stages(self.heights)[0], 1):
             if i > 1:
                 x = resize.max_pool(x)
             x = self.block(stage, f"en_{i}")(x, train)
@@ -145,17 +162,17 @@ class ConditionalEncoder(nn.Module):
 
     def decode(self, skips, train):
         """[De1, ..., De5, En6]."""
-        skips = list(skips)
+        skips, decoder = list(skips), stages(self.heights)[1]
         maps = [skips.pop()]
         Fusion = nn.remat(IPOF, static_argnums=(3,)) if self.remat else IPOF
-        for i in range(len(DECODER), 0, -1):
+        for i in range(len(decoder), 0, -1):
             skip = skips.pop()
             if i == 2 and self.liw:
                 skip = self.isolate(skip, train)
             deep = resize.bilinear(maps[0], skip.shape[1:3])
             fusion = Fusion(self.dtype, self.axis, name=f"ipof_{i}")
             x = fusion(deep, skip, train)
-            maps.insert(0, self.block(DECODER[i - 1], f"de_{i}")(x, train))
+            maps.insert(0, self.block(decoder[i - 1], f"de_{i}")(x, train))
         return maps
 
     def block(self, stage, name):

@@ -28,6 +28,7 @@ class IRSTDDiff(nn.Module):
 
     Fields:
       encoder_channels: base of all widths of CE; must equal channels * channel_mult[1].
+      encoder_heights: of the RSUs of CE's stages, 0 for RSU4F; fewer make it shallower.
       liw_levels: K of the wavelet transform, 1 to 4.
       detach_condition: no gradient from the denoiser to CE, as released.
       token_layout: "spatial", or "reference" for published weights (liw.py).
@@ -44,6 +45,7 @@ class IRSTDDiff(nn.Module):
     num_heads: int = 4
     attention_downsamplings: tuple[int, ...] = (16,)
     encoder_channels: int = 64
+    encoder_heights: tuple[int, ...] = conditional_encoder.HEIGHTS
     conditional_encoder: bool = True
     liw: bool = True
     liw_levels: int = 2
@@ -67,6 +69,7 @@ class IRSTDDiff(nn.Module):
         if self.conditional_encoder:
             self.encoder = ConditionalEncoder(
                 self.encoder_channels,
+                tuple(self.encoder_heights),
                 self.liw,
                 self.liw_levels,
                 self.token_layout,
@@ -126,7 +129,7 @@ class IRSTDDiff(nn.Module):
         """What the sides of the padded image divide by."""
         needed = 2 ** (len(self.channel_mult) - 1)
         if self.conditional_encoder:
-            needed = math.lcm(needed, conditional_encoder.MULTIPLE)
+            needed = math.lcm(needed, 2 ** (len(self.encoder_heights) - 1))
         return needed
 
     def check(self):

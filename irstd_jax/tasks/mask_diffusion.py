@@ -64,9 +64,13 @@ class MaskDiffusion:
 
     def init(self, key):
         """Variables {"params", "batch_stats"} of the network."""
-        image = jnp.zeros((1, *self.image_shape))
-        mask = jnp.zeros((1, *self.image_shape[:2], 1))
-        variables = self.network.init(key, image, mask, jnp.zeros((1,), jnp.int32))
+        image = jax.ShapeDtypeStruct((1, *self.image_shape), jnp.float32)
+        mask = jax.ShapeDtypeStruct((1, *self.image_shape[:2], 1), jnp.float32)
+        # The forward pass stays abstract: compiling it with a thousand random draws
+        # in it takes minutes.
+        variables = self.network.lazy_init(
+            key, image, mask, jax.ShapeDtypeStruct((1,), jnp.int32)
+        )
         return {"batch_stats": {}} | variables
 
     def loss(self, variables, batch, keys):
@@ -197,7 +201,7 @@ def logodds_fusion(logits, probability):
 
 def from_config(config, norm_axis=None):
     """The task by the blocks task, model, data and sampling of a config."""
-    fields = dict(config.model)
+    fields = {key: immutable(value) for key, value in config.model.items()}
     network = models.build(fields.pop("name"), norm_axis=norm_axis, **fields)
     side = config.data.crop or config.data.resize or 64
     if config.task.parameterisation not in process.PARAMETERISATIONS:
@@ -214,3 +218,8 @@ def from_config(config, norm_axis=None):
         image_shape=(side, side, config.data.channels),
         sampling=Sampling(**config.sampling),
     )
+
+
+def immutable(value):
+    """A config's value as a Linen field: lists, which JSON makes of tuples, back."""
+    return tuple(value) if isinstance(value, list) else value

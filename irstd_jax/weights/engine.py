@@ -1,8 +1,8 @@
 """Conversion of PyTorch weights to Flax variables, strict in both directions.
 
-A table has one entry for each Flax array: where it is, what it is called in PyTorch, and
-how its axes differ. It is made from the shapes of the Flax network by a function that
-names one path, so a network's own file is a list of renamings, not of tensors.
+A table has one entry for each Flax array: where it is, what it is called in PyTorch,
+and how its axes differ. It is made from the shapes of the Flax network by a function
+that names one path, so a network's own file is a list of renamings, not of tensors.
 """
 
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def invert(entries, variables):
 
 
 def clean(state_dict):
-    """Without the DataParallel prefix and the ignored buffers; and names given twice."""
+    """Weights without prefix and ignored buffers, and the names given twice."""
     weights, doubled = {}, []
     for name, array in state_dict.items():
         name = name.removeprefix(PREFIX)

@@ -1,9 +1,12 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from irstd_jax import models, weights
+from irstd_jax.models import conditional_encoder
 from irstd_jax.models.unet import UNet
 
 TOY = dict(
@@ -25,11 +28,6 @@ def inputs(h, w, b=2, c=1):
     rng = np.random.default_rng(0)
     image, x_t = rng.normal(size=(b, h, w, c)), rng.normal(size=(b, h, w, 1))
     return jnp.float32(image), jnp.float32(x_t), jnp.arange(b) * 30 + 5
-
-
-@pytest.fixture(scope="module")
-def variables(randomised):
-    return randomised(toy(), *inputs(32, 32))
 
 
 # --- the published configuration ---------------------------------------------
@@ -83,14 +81,10 @@ def test_reference_output(reference, name):
 # --- any size ----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def run(variables):
-    """Both halves of the toy network, compiled once a size."""
-    return jax.jit(lambda *data: toy().apply(variables, *data))
-
-
-def test_an_odd_size_is_padded_and_cropped(run, variables):
+def test_an_odd_size_is_padded_and_cropped(randomised):
     image, x_t, t = inputs(37, 50)
+    variables = randomised(toy(), image, x_t, t)
+    run = jax.jit(lambda *data: toy().apply(variables, *data))
     output, logits = run(image, x_t, t)
     assert output.shape == (2, 37, 50, 1) and logits.shape == (2, 37, 50, 7)
 
@@ -100,128 +94,124 @@ def test_an_odd_size_is_padded_and_cropped(run, variables):
     larger, more_logits = run(pad(image), pad(x_t), t)
     np.testing.assert_allclose(output, larger[:, :37, :50], atol=1e-5)
     np.testing.assert_allclose(logits, more_logits[:, :37, :50], atol=1e-5)
+    fuse = jax.tree.map(np.float64, variables["params"]["encoder"]["fuse"])
+    fused = np.float64(logits[..., 1:]) @ fuse["kernel"][0, 0] + fuse["bias"]
+    np.testing.assert_allclose(logits[..., :1], fused, atol=1e-5)
 
 
-def test_both_halves_are_the_whole(run, variables):
-    image, x_t, t = inputs(64, 64)
-    output, logits = run(image, x_t, t)
+# --- both halves, on a shallow encoder that compiles fast ---------------------
+
+
+@pytest.fixture
+def shallow(monkeypatch, randomised):
+    """Variables of the toy with three encoder stages instead of six."""
+    monkeypatch.setattr(conditional_encoder, "ENCODER", ((3, 16, 64),) * 3)
+    monkeypatch.setattr(conditional_encoder, "DECODER", ((0, 16, 64),) * 2)
+    return randomised(toy(), *inputs(32, 32))
+
+
+def test_both_halves_are_the_whole(shallow):
+    image, x_t, t = inputs(32, 32)
 
     @jax.jit
     def halves(image, x_t, t):
-        feature, logits = toy().apply(variables, image, method="condition")
+        feature, logits = toy().apply(shallow, image, method="condition")
         given = x_t, t, image, feature
-        return toy().apply(variables, *given, method="denoise"), feature, logits
+        return toy().apply(shallow, *given, method="denoise"), logits, feature
 
-    again, feature, more_logits = halves(image, x_t, t)
-    assert feature.shape == (2, 32, 32, 8)
-    np.testing.assert_allclose(again, output, atol=1e-5)
-    np.testing.assert_allclose(more_logits, logits, atol=1e-5)
-
-
-def test_fused_logits_are_a_sum_of_the_sides(run, variables):
-    logits = np.float64(run(*inputs(37, 50))[1])
-    fuse = jax.tree.map(np.float64, variables["params"]["encoder"]["fuse"])
-    expected = logits[..., 1:] @ fuse["kernel"][0, 0] + fuse["bias"]
-    np.testing.assert_allclose(logits[..., :1], expected, atol=1e-5)
+    output, logits, feature = halves(image, x_t, t)
+    assert feature.shape == (2, 16, 16, 8)
+    whole = jax.jit(lambda *data: toy().apply(shallow, *data))(image, x_t, t)
+    np.testing.assert_allclose(output, whole[0], atol=1e-5)
+    np.testing.assert_allclose(logits, whole[1], atol=1e-5)
 
 
-def test_the_idle_norm_of_the_release_changes_nothing():
-    fresh = {
-        "params": {
-            "encoder": {"fused_norm": {"scale": np.ones(1), "bias": np.zeros(1)}}
-        },
-        "batch_stats": {
-            "encoder": {"fused_norm": {"mean": np.zeros(1), "var": np.ones(1)}}
-        },
-    }
-    logits = jnp.asarray(
-        np.random.default_rng(0).normal(size=(1, 4, 5, 7)), jnp.float32
-    )
-    fused = toy().apply(fresh, logits, method="released_fused")
-    np.testing.assert_allclose(fused, 0.999995 * logits[..., :1], rtol=1e-6)
-
-
-# --- gradients ---------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def gradients(variables):
-    """fields -> (values, gradients, batch statistics) of a loss of both outputs."""
+@pytest.mark.parametrize("detach", [True, False])
+def test_what_the_denoiser_teaches_the_encoder(shallow, detach):
+    """All that it can teach is the gradient by the feature."""
     image, x_t, t = inputs(32, 32)
+    network = toy(detach_condition=detach)
 
-    def compute(weight=1.0, **fields):
-        network = toy(**fields)
+    @jax.jit
+    @jax.grad
+    def gradient(feature):
+        given = x_t, t, image, feature
+        return jnp.square(network.apply(shallow, *given, method="denoise")).mean()
 
-        def loss(params):
-            (output, logits), updates = network.apply(
-                {**variables, "params": params},
-                image,
-                x_t,
-                t,
-                train=True,
-                mutable=["batch_stats"],
-            )
-            value = jnp.square(output - 1).mean() + weight * jnp.square(logits).mean()
-            return value, (output, logits, updates["batch_stats"])
-
-        run = jax.jit(jax.value_and_grad(loss, has_aux=True))
-        (_, aux), gradient = run(variables["params"])
-        return aux[:2], gradient, aux[2]
-
-    return compute
+    largest = jnp.abs(gradient(jnp.ones((2, 16, 16, 8)))).max()
+    assert largest == 0 if detach else largest > 1e-6
 
 
-def largest(tree):
-    return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(tree))
+def test_remat_changes_no_number(shallow):
+    data = inputs(32, 32)
 
+    def gradients(remat):
+        network = toy(remat=remat, detach_condition=False)
+        call = {"train": True, "mutable": ["batch_stats"]}
 
-@pytest.fixture(scope="module")
-def attached(gradients):
-    return gradients(detach_condition=False)
+        @jax.jit
+        @partial(jax.grad, has_aux=True)
+        def compute(params):
+            variables = {**shallow, "params": params}
+            (output, logits), updates = network.apply(variables, *data, **call)
+            value = jnp.square(output - 1).mean() + jnp.square(logits).mean()
+            return value, (output, logits, updates)
 
+        return compute(shallow["params"])
 
-def test_detached_the_encoder_learns_nothing_from_the_denoiser(gradients):
-    gradient = gradients(weight=0.0)[1]
-    assert largest(gradient["encoder"]) == 0
-    assert largest(gradient["unet"]) > 1e-3
-
-
-def test_attached_it_does(gradients, attached):
-    gradient = gradients(weight=0.0, detach_condition=False)[1]
-    # De2 is made before De1, which only the logits see.
-    assert largest(gradient["encoder"]["de_2"]) > 1e-3
-    assert largest(gradient["encoder"]["liw"]) > 1e-4
-    assert largest(gradient["encoder"]["de_1"]) == 0
-
-
-def test_remat_changes_no_number(gradients, attached):
-    again = gradients(detach_condition=False, remat=True)
-    scale = largest(attached[1])
-    for a, b in zip(jax.tree.leaves(attached), jax.tree.leaves(again), strict=True):
+    plain, again = gradients(remat=False), gradients(remat=True)
+    scale = max(jnp.abs(leaf).max() for leaf in jax.tree.leaves(plain[0]))
+    assert scale > 1e-3
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * scale)
 
 
-def test_training_moves_all_statistics_but_those_of_the_idle_norm(attached, variables):
-    before = dict(variables["batch_stats"]["encoder"])
-    after = dict(attached[2]["encoder"])
-    for a, b in zip(
-        *map(jax.tree.leaves, (before.pop("fused_norm"), after.pop("fused_norm")))
-    ):
-        np.testing.assert_array_equal(a, b)
-    for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        assert not np.array_equal(a, b)
+def statistics(variables, image, axis=None):
+    """BatchNorm's statistics after a step of training."""
+    call = {"method": "condition", "mutable": ["batch_stats"], "train": True}
+    updates = toy(norm_axis=axis).apply(variables, image, **call)[1]
+    return updates["batch_stats"]["encoder"]
+
+
+def test_training_moves_statistics_the_same_on_two_devices(shallow):
+    """All but those of the idle norm; two images on two devices as on one."""
+    image, axis = inputs(32, 32)[0], "devices"
+    before = shallow["batch_stats"]["encoder"]
+    after = jax.jit(lambda x: statistics(shallow, x))(image)
+    apart = jax.pmap(
+        lambda x: statistics(shallow, x, axis), axis, devices=jax.devices()[:2]
+    )(image[:, None])
+    for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(apart), strict=True):
+        np.testing.assert_allclose(b, np.stack([a, a]), rtol=1e-4, atol=1e-5)
+    for name in before:
+        pairs = zip(*map(jax.tree.leaves, (before[name], after[name])), strict=True)
+        moved = [not np.array_equal(a, b) for a, b in pairs]
+        assert not any(moved) if name == "fused_norm" else all(moved)
+
+
+def test_bfloat16_is_near_float32(shallow):
+    def run(dtype):
+        return jax.jit(toy(dtype=dtype).apply)(shallow, *inputs(32, 32))
+
+    for half, full in zip(run(jnp.bfloat16), run(jnp.float32), strict=True):
+        assert half.dtype == full.dtype == jnp.float32
+        error = jnp.sqrt(jnp.square(half - full).mean()) / jnp.std(full)
+        assert 0 < error < 0.05
 
 
 # --- options -----------------------------------------------------------------
 
 
-def test_bfloat16_is_near_float32(run, variables):
-    data = inputs(37, 50)
-    small = jax.jit(lambda *d: toy(dtype=jnp.bfloat16).apply(variables, *d))
-    for half, full in zip(small(*data), run(*data), strict=True):
-        assert half.dtype == full.dtype == jnp.float32
-        error = jnp.sqrt(jnp.square(half - full).mean()) / jnp.std(full)
-        assert 0 < error < 0.05
+def test_the_idle_norm_of_the_release_changes_nothing():
+    params = {"scale": np.ones(1), "bias": np.zeros(1)}
+    running = {"mean": np.zeros(1), "var": np.ones(1)}
+    fresh = {
+        "params": {"encoder": {"fused_norm": params}},
+        "batch_stats": {"encoder": {"fused_norm": running}},
+    }
+    logits = jnp.linspace(-3, 3, 140).reshape(1, 4, 5, 7)
+    fused = toy().apply(fresh, logits, method="released_fused")
+    np.testing.assert_allclose(fused, 0.999995 * logits[..., :1], rtol=1e-6)
 
 
 def test_without_an_encoder_there_is_a_plain_denoiser(randomised):
@@ -237,23 +227,6 @@ def test_without_an_encoder_there_is_a_plain_denoiser(randomised):
     x = jnp.concatenate([pad(image), pad(x_t)], axis=-1)
     expected = jax.jit(plain.apply)({"params": variables["params"]["unet"]}, x, t)
     np.testing.assert_allclose(output, expected[:, :6, :7], atol=1e-5)
-
-
-def test_statistics_are_shared_over_norm_axis(variables):
-    """Two images on two devices give the statistics of both images on one."""
-    image = inputs(32, 32)[0]
-
-    def statistics(axis, image):
-        network = toy(norm_axis=axis, liw=False)
-        call = {"method": "condition", "mutable": ["batch_stats"], "train": True}
-        return network.apply(variables, image, **call)[1]["batch_stats"]["encoder"]
-
-    together = jax.jit(lambda x: statistics(None, x))(image)["en_1"]
-    apart = jax.pmap(
-        lambda x: statistics("devices", x), "devices", devices=jax.devices()[:2]
-    )(image[:, None])["en_1"]
-    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(apart), strict=True):
-        np.testing.assert_allclose(b, np.stack([a, a]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -272,10 +245,10 @@ def test_what_cannot_work_is_refused(fields, words):
         jax.eval_shape(toy(**fields).init, jax.random.key(0), *inputs(32, 32))
 
 
-def test_denoise_wants_the_feature(variables):
+def test_denoise_wants_the_feature():
     image, x_t, t = inputs(32, 32)
     with pytest.raises(ValueError, match="denoise needs the feature"):
-        toy().apply(variables, x_t, t, image, None, method="denoise")
+        toy().apply({}, x_t, t, image, None, method="denoise")
 
 
 def test_an_unknown_network_is_refused():

@@ -23,6 +23,7 @@ def get_config(variant=""):
     config.data.seed = 0
     config.data.count = {"train": 200, "validation": 16, "test": 40}
     config.optimizer.warmup = 50
+    config.evaluation.canvas_multiple = 64
     if variant == "tiny":
         common.tiny(config)
         config.data.size = 32

@@ -54,7 +54,7 @@ def run(config, workdir):
     )
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     train_state = state.create(task.init(init_key), optimiser)
-    train_state, step_key = parallel.place(config.parallel, (train_state, step_key))
+    train_state, step_key = parallel.place((train_state, step_key))
     best = -math.inf
 
     with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:

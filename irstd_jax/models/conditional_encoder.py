@@ -122,8 +122,9 @@ def standardise(x):
 class ConditionalEncoder(nn.Module):
     """image (b, h, w, c) -> feature De2 (b, h/2, w/2, channels), logits (b, h, w, 7).
 
-    h and w must divide by 2^(stages - 1), published: 32. `channels` is the base to which all widths of Table II
-    are proportional (published: 64). Logits: [fused, De1, ..., De5, En6], float32.
+    h and w must divide by 2^(stages - 1), 32 as published, and by LIW's 2^(K + 1).
+    `channels` is the base to which all widths of Table II are proportional (published:
+    64). Logits: [fused, De1, ..., De5, En6], float32.
     """
 
     channels: int = BASE

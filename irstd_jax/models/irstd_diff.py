@@ -92,7 +92,8 @@ class IRSTDDiff(nn.Module):
 
         Returns:
           feature: (b, H/2, W/2, encoder_channels) of the padded image H x W.
-          logits: (b, h, w, 7) float32: fused, De1, ..., De5, En6.
+          logits: (b, h, w, 7) float32: fused, De1, ..., De5, En6; one more than
+            encoder_heights has entries.
         """
         b, h, w, c = image.shape
         if c != self.image_channels:
@@ -130,6 +131,9 @@ class IRSTDDiff(nn.Module):
         needed = 2 ** (len(self.channel_mult) - 1)
         if self.conditional_encoder:
             needed = math.lcm(needed, 2 ** (len(self.encoder_heights) - 1))
+            if self.liw:
+                # LIW halves the feature of level 1 another `liw_levels` times.
+                needed = math.lcm(needed, 2 ** (1 + self.liw_levels))
         return needed
 
     def check(self):

@@ -110,12 +110,13 @@ def sharded(loss, optimizer, decay, accumulate):
 BACKENDS = {"pmap": pmapped, "sharded": sharded}
 
 
-def place(backend, tree):
-    """The same tree, held once on each device that the backend's step runs on."""
-    if backend == "pmap":
-        return tree
+def place(tree):
+    """The same tree, held once on each device: as the step returns it.
+
+    A tree placed otherwise would make the second step compile again.
+    """
     whole = NamedSharding(Mesh(np.array(jax.devices()), (AXIS,)), PartitionSpec())
-    return jax.jit(lambda tree: tree, out_shardings=whole)(jax.device_get(tree))
+    return jax.device_put(tree, whole)
 
 
 def norm_axis(backend):

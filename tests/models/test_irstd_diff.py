@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from irstd_jax import models, weights
-from irstd_jax.models import conditional_encoder
 from irstd_jax.models.unet import UNet
 
 TOY = dict(
     image_channels=1,
     channels=8,
-    channel_mult=(1, 1, 2),
+    channel_mult=(1, 1),
     num_res_blocks=1,
     num_heads=2,
-    attention_downsamplings=(4,),
+    attention_downsamplings=(2,),
     encoder_channels=8,
+    encoder_heights=(3, 0, 3),
 )
 
 
@@ -78,40 +78,55 @@ def test_reference_output(reference, name):
     np.testing.assert_allclose(mine[name], expected, rtol=0, atol=atol)
 
 
-# --- any size ----------------------------------------------------------------
+# --- the whole, on a shallow encoder that compiles fast -------------------------
 
 
-def test_an_odd_size_is_padded_and_cropped(randomised):
+@pytest.fixture(scope="module")
+def shallow(randomised):
+    return randomised(toy(), *inputs(32, 32))
+
+
+@pytest.fixture(scope="module")
+def run(shallow):
+    return jax.jit(lambda *data: toy().apply(shallow, *data))
+
+
+def test_an_odd_size_is_padded_and_cropped(run, shallow):
     image, x_t, t = inputs(37, 50)
-    variables = randomised(toy(), image, x_t, t)
-    run = jax.jit(lambda *data: toy().apply(variables, *data))
     output, logits = run(image, x_t, t)
-    assert output.shape == (2, 37, 50, 1) and logits.shape == (2, 37, 50, 7)
+    assert output.shape == (2, 37, 50, 1) and logits.shape == (2, 37, 50, 4)
 
     def pad(x):
-        return jnp.pad(x, ((0, 0), (0, 27), (0, 14), (0, 0)), mode="reflect")
+        return jnp.pad(x, ((0, 0), (0, 3), (0, 6), (0, 0)), mode="reflect")
 
     larger, more_logits = run(pad(image), pad(x_t), t)
     np.testing.assert_allclose(output, larger[:, :37, :50], atol=1e-5)
     np.testing.assert_allclose(logits, more_logits[:, :37, :50], atol=1e-5)
-    fuse = jax.tree.map(np.float64, variables["params"]["encoder"]["fuse"])
+    fuse = jax.tree.map(np.float64, shallow["params"]["encoder"]["fuse"])
     fused = np.float64(logits[..., 1:]) @ fuse["kernel"][0, 0] + fuse["bias"]
     np.testing.assert_allclose(logits[..., :1], fused, atol=1e-5)
 
 
-# --- both halves, on a shallow encoder that compiles fast ---------------------
+@pytest.mark.parametrize(
+    "fields, multiple",
+    [
+        ({}, 8),
+        ({"liw": False}, 4),
+        ({"liw_levels": 4}, 32),
+        ({"channel_mult": (1,) * 5}, 16),
+        ({"encoder_heights": (7, 6, 5, 4, 0, 0)}, 32),
+        ({"conditional_encoder": False}, 2),
+    ],
+)
+def test_padding_suits_every_part(fields, multiple):
+    network, data = toy(**fields), inputs(multiple + 1, 3)
+    assert network.multiple == multiple
+    output, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), *data)[0]
+    assert output.shape == (2, multiple + 1, 3, 1)
 
 
-@pytest.fixture
-def shallow(monkeypatch, randomised):
-    """Variables of the toy with three encoder stages instead of six."""
-    monkeypatch.setattr(conditional_encoder, "ENCODER", ((3, 16, 64),) * 3)
-    monkeypatch.setattr(conditional_encoder, "DECODER", ((0, 16, 64),) * 2)
-    return randomised(toy(), *inputs(32, 32))
-
-
-def test_both_halves_are_the_whole(shallow):
-    image, x_t, t = inputs(32, 32)
+def test_both_halves_are_the_whole(run, shallow):
+    image, x_t, t = inputs(37, 50)
 
     @jax.jit
     def halves(image, x_t, t):
@@ -120,8 +135,8 @@ def test_both_halves_are_the_whole(shallow):
         return toy().apply(shallow, *given, method="denoise"), logits, feature
 
     output, logits, feature = halves(image, x_t, t)
-    assert feature.shape == (2, 16, 16, 8)
-    whole = jax.jit(lambda *data: toy().apply(shallow, *data))(image, x_t, t)
+    assert feature.shape == (2, 20, 28, 8)  # of the image padded to 40 x 56
+    whole = run(image, x_t, t)
     np.testing.assert_allclose(output, whole[0], atol=1e-5)
     np.testing.assert_allclose(logits, whole[1], atol=1e-5)
 
@@ -189,11 +204,10 @@ def test_training_moves_statistics_the_same_on_two_devices(shallow):
         assert not any(moved) if name == "fused_norm" else all(moved)
 
 
-def test_bfloat16_is_near_float32(shallow):
-    def run(dtype):
-        return jax.jit(toy(dtype=dtype).apply)(shallow, *inputs(32, 32))
-
-    for half, full in zip(run(jnp.bfloat16), run(jnp.float32), strict=True):
+def test_bfloat16_is_near_float32(run, shallow):
+    data = inputs(37, 50)
+    halves = jax.jit(toy(dtype=jnp.bfloat16).apply)(shallow, *data)
+    for half, full in zip(halves, run(*data), strict=True):
         assert half.dtype == full.dtype == jnp.float32
         error = jnp.sqrt(jnp.square(half - full).mean()) / jnp.std(full)
         assert 0 < error < 0.05
@@ -221,9 +235,9 @@ def test_without_an_encoder_there_is_a_plain_denoiser(randomised):
     assert output.shape == (2, 6, 7, 1) and logits is None
 
     def pad(x):
-        return jnp.pad(x, ((0, 0), (0, 2), (0, 1), (0, 0)), mode="reflect")
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0)), mode="reflect")
 
-    plain = UNet(8, (1, 1, 2), 1, 2, (4,))
+    plain = UNet(8, (1, 1), 1, 2, (2,))
     x = jnp.concatenate([pad(image), pad(x_t)], axis=-1)
     expected = jax.jit(plain.apply)({"params": variables["params"]["unet"]}, x, t)
     np.testing.assert_allclose(output, expected[:, :6, :7], atol=1e-5)
@@ -235,9 +249,11 @@ def test_without_an_encoder_there_is_a_plain_denoiser(randomised):
         ({"encoder_channels": 16}, "encoder_channels=16 must equal channels"),
         ({"channel_mult": (1,)}, "two levels or more"),
         ({"image_channels": 3}, "image_channels=3, but image.shape=.2, 32, 32, 1."),
-        ({"num_heads": 3}, "16 channels do not divide into num_heads=3"),
+        ({"num_heads": 3}, "8 channels do not divide into num_heads=3"),
         ({"liw_levels": 5}, "1 to 4 levels, not 5"),
         ({"token_layout": "reference", "liw_levels": 3}, "divide by 32, not 16x16"),
+        ({"encoder_heights": (3, 3)}, "must have 3 to 6 entries"),
+        ({"encoder_heights": (3, 2, 0)}, "3 or more, or 0 for RSU4F"),
     ],
 )
 def test_what_cannot_work_is_refused(fields, words):

@@ -1,0 +1,160 @@
+"""The loop: exact continuation, the best weights, refusals, what a run leaves behind."""
+
+import json
+import math
+import signal
+
+import jax
+import numpy as np
+import pytest
+import toy_task
+
+from irstd_jax import tasks, train
+from irstd_jax.training import checkpoint, optimizer, state
+from irstd_jax.weights import store
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    """The loop is for every task, so a quick one may test it."""
+    monkeypatch.setitem(tasks.TASKS, "toy", toy_task.from_config)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The workdir of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(tasks.TASKS, "toy", toy_task.from_config)
+        assert train.run(toy_task.config(), folder) == 0
+    return folder
+
+
+def rows(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def final_state(folder):
+    config = toy_task.config()
+    task = tasks.build(config)
+    optimiser = optimizer.make_optimizer(config.optimizer, config.num_steps)
+    empty = state.create(task.init(jax.random.key(0)), optimiser)
+    with checkpoint.open_manager(folder) as manager:
+        return checkpoint.restore(manager, empty)
+
+
+def assert_same_run(a, b):
+    """Bit for bit: state, place in the data, logged rows, best weights."""
+    (state_a, progress_a), (state_b, progress_b) = final_state(a), final_state(b)
+    assert progress_a == progress_b
+    for x, y in zip(jax.tree.leaves(state_a), jax.tree.leaves(state_b), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert rows(a) == rows(b)
+    best_a, best_b = (store.load(x / "best.safetensors")[0] for x in (a, b))
+    jax.tree.map(np.testing.assert_array_equal, best_a, best_b)
+
+
+def stop_after(monkeypatch, step):
+    """As if SIGTERM came while the step after `step` was running."""
+    monkeypatch.setattr(
+        train.Interruption, "asked", lambda self, now: now >= step, raising=True
+    )
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_a_stopped_run_goes_on_bit_for_bit(whole, tmp_path, monkeypatch, step):
+    with monkeypatch.context() as patch:
+        stop_after(patch, step)
+        assert train.run(toy_task.config(), tmp_path) == train.INTERRUPTED
+    assert train.run(toy_task.config(), tmp_path) == 0
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_crash_between_checkpoints_loses_nothing(whole, tmp_path, monkeypatch):
+    """The process dies at step 5, behind the checkpoint of step 4 and its rows."""
+
+    class Died(BaseException):
+        pass
+
+    check = train.check
+
+    def die(pending, out, log_every):
+        if pending is not None and pending[0] == 5:
+            raise Died
+        return check(pending, out, log_every)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "check", die)
+        with pytest.raises(Died):
+            train.run(toy_task.config(), tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "loss": 1.0}\n{"step": 6, "lo')  # torn by the kill
+    assert train.run(toy_task.config(), tmp_path) == 0
+    assert_same_run(whole, tmp_path)
+
+
+def test_a_finished_run_stays_as_it_is(whole, tmp_path):
+    before = rows(whole)
+    assert train.run(toy_task.config(), whole) == 0
+    assert rows(whole) == before
+
+
+def test_sigterm_is_only_noted(whole):
+    with train.Interruption() as interruption:
+        assert not interruption.asked(0)
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.asked(0)
+    assert signal.getsignal(signal.SIGTERM) != interruption._note
+
+
+def test_best_weights_are_of_the_best_validation(whole):
+    scores = {
+        row["step"]: row["validation/diffusion/IoU"]
+        for row in rows(whole)
+        if "validation/diffusion/IoU" in row
+    }
+    assert sorted(scores) == [3, 6]
+    _, about = store.load(whole / "best.safetensors")
+    assert about["step"] == max(scores, key=scores.get)
+    assert about["validation"]["diffusion"]["IoU"] == max(scores.values())
+
+
+def test_rows_have_step_and_loss(whole):
+    logged = [row for row in rows(whole) if "loss" in row]
+    assert [row["step"] for row in logged] == [1, 2, 3, 4, 5, 6]
+    assert all(math.isfinite(row["loss"]) for row in logged)
+
+
+def test_the_newest_two_checkpoints_are_kept(whole):
+    with checkpoint.open_manager(whole) as manager:
+        assert manager.all_steps() == [4, 6]
+
+
+def test_another_config_is_refused_with_the_difference(whole):
+    config = toy_task.config()
+    config.optimizer.learning_rate = 0.5
+    with pytest.raises(ValueError, match=r'(?s)-.*"learning_rate": 0.1.*\+.*0.5'):
+        train.run(config, whole)
+
+
+def test_fields_that_change_no_number_may_differ(whole):
+    config = toy_task.config()
+    config.log_every = 5
+    checkpoint.guard_config(whole, config)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    config = toy_task.config()
+    loss = toy_task.ToyTask.loss
+
+    def broken(self, variables, batch, keys):
+        value, aux = loss(self, variables, batch, keys)
+        terms = aux["terms"] | {"bce": aux["terms"]["bce"] / 0.0}
+        return value, aux | {"terms": terms}
+
+    monkeypatch.setattr(toy_task.ToyTask, "loss", broken)
+    with pytest.raises(FloatingPointError, match="at step 1: bce = inf"):
+        train.run(config, tmp_path)
+    with checkpoint.open_manager(tmp_path) as manager:
+        assert manager.latest_step() is None

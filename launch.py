@@ -2,17 +2,19 @@
 
   python launch.py                                        the quick start
   python launch.py --config=configs/nuaa_sirst.py:small   train a recipe's variant
-  python launch.py --config=.. --config.seed=1 --workdir=runs/one
+  python launch.py --config=FILE --config.seed=1 --workdir=runs/one
   python launch.py --mode=evaluate  --workdir=runs/one
   python launch.py --mode=predict   --workdir=runs/one --input=FOLDER --output=OUT
   python launch.py --mode=convert   --input=theirs.pt --output=ours.safetensors
   python launch.py --mode=benchmark --config=configs/irstd1k.py
   python launch.py --mode=check     --config=configs/nudt_sirst.py
 
-Any field of a config can be set on the command line: --config.data.batch_size=8.
+Any field of a config can be set on the command line: --config.data.batch_size=8. What a
+run was trained with lies in its workdir: evaluate and predict need no --config.
 """
 
 import importlib
+import json
 import os
 import pathlib
 import sys
@@ -21,8 +23,16 @@ from absl import app, flags, logging
 
 from irstd_jax import platform
 
-MODES = ("train", "evaluate", "predict", "convert", "benchmark", "check")
+MODES = {  # mode: the flags that it needs beside config and workdir
+    "train": (),
+    "evaluate": (),
+    "predict": ("input", "output", "overwrite"),
+    "convert": ("input", "output", "overwrite"),
+    "benchmark": (),
+    "check": (),
+}
 QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
+USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, FloatingPointError)
 
 platform.prepare()
 
@@ -31,52 +41,60 @@ from ml_collections import config_flags  # noqa: E402
 CONFIG = config_flags.DEFINE_config_file(
     "config", str(QUICKSTART), "Recipe FILE.py or FILE.py:VARIANT."
 )
-MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
-INPUT = flags.DEFINE_string("input", None, "predict: image or folder; convert: file.")
-OUTPUT = flags.DEFINE_string("output", None, "predict: folder; convert: file.")
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
-DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the processes of a cluster (jax.distributed)."
-)
+flags.DEFINE_enum("mode", "train", sorted(MODES), "What to do.")
+flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
+flags.DEFINE_string("input", None, "predict: image or folder; convert: file.")
+flags.DEFINE_string("output", None, "predict: folder; convert: file.")
+flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
+flags.DEFINE_bool("distributed", False, "Join the processes of a cluster.")
+FLAGS = flags.FLAGS
 
 
 def main(argv):
-    """Calls the verb with what it needs; errors of a user's making are one line."""
-    if flags.FLAGS["verbosity"].using_default_value:
-        logging.set_verbosity(logging.WARNING)
+    """Calls the verb with what it needs; errors of a user's making are a sentence."""
     if argv[1:]:
-        raise app.UsageError(f"not understood: {' '.join(argv[1:])}; flags are --NAME=VALUE")
-    if DISTRIBUTED.value:
+        raise app.UsageError(f"not understood: {argv[1:]}; flags are --NAME=VALUE")
+    for name in MODES[FLAGS.mode]:
+        if FLAGS[name].value is None:
+            raise app.UsageError(f"--mode={FLAGS.mode} needs --{name}=...")
+    if FLAGS.distributed:
         import jax
 
         jax.distributed.initialize()
-    config = CONFIG.value
-    workdir = WORKDIR.value or os.path.join("runs", config.name)
-    verb = importlib.import_module(f"irstd_jax.{MODE.value}")
-    needs = {
-        "predict": {
-            "source": INPUT.value,
-            "output": OUTPUT.value,
-            "overwrite": OVERWRITE.value,
-        },
-        "convert": {
-            "source": INPUT.value,
-            "output": OUTPUT.value,
-            "overwrite": OVERWRITE.value,
-        },
-    }
-    for name, value in needs.get(MODE.value, {}).items():
-        if value is None:
-            flag = {"source": "input"}.get(name, name)
-            raise app.UsageError(f"--mode={MODE.value} needs --{flag}=...")
+    verb = importlib.import_module(f"irstd_jax.{FLAGS.mode}")
+    # Libraries raise absl's verbosity when they are imported.
+    logging.set_verbosity(
+        logging.WARNING if FLAGS["verbosity"].present == 0 else FLAGS.verbosity
+    )
+    config = recorded(CONFIG.value)
+    workdir = FLAGS.workdir or os.path.join("runs", config.name)
     try:
-        return verb.run(config, workdir, **needs.get(MODE.value, {}))
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
+        arguments = [FLAGS[name].value for name in MODES[FLAGS.mode]]
+        return verb.run(config, workdir, *arguments)
+    except USER_ERRORS as error:
         if os.environ.get("IRSTD_TRACEBACK"):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def recorded(config):
+    """The config of the run in --workdir, where only that is given, or `config`."""
+    if FLAGS.mode == "train" or FLAGS["config"].present or not FLAGS.workdir:
+        return config
+    path = pathlib.Path(FLAGS.workdir) / "config.json"
+    if not path.exists():
+        return config
+    # Fields set on the command line (--config.a.b) still win.
+    changed = {
+        name.removeprefix("config."): FLAGS[name].value
+        for name in FLAGS
+        if name.startswith("config.") and FLAGS[name].present
+    }
+    config.unlock()
+    config.update(json.loads(path.read_text()))
+    config.update_from_flattened_dict(changed)
+    return config
 
 
 if __name__ == "__main__":

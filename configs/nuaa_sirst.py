@@ -4,8 +4,8 @@
   python launch.py --config=configs/nuaa_sirst.py:small    213 / 214, 2 CPU cores
 
 The paper reports IoU 74.09, Pd 99.08 %, Fa 1.46e-6 (Table III, 341 / 86, 256 px). The
-small variant takes the 213 / 214 split of DNANet and BasicIRSTD at the native size; what
-it reaches here is in the README. `tiny` takes seconds.
+small variant takes the 213 / 214 split of DNANet and BasicIRSTD at the native size;
+what it reaches here is in the README. `tiny` takes seconds.
 """
 
 from configs import common

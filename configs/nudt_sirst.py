@@ -3,8 +3,8 @@
   python launch.py --config=configs/nudt_sirst.py
   python launch.py --config=configs/nudt_sirst.py --config.data.split=random_80_20
 
-The paper reports IoU 92.14, Pd 98.12 %, Fa 1.08e-6 (Table III) on 1062 / 265 images whose
-list was never published; the published split is 663 / 664, the default here, and
+The paper reports IoU 92.14, Pd 98.12 %, Fa 1.08e-6 (Table III) on 1062 / 265 images
+whose list was never published; the published split is 663 / 664, the default here, and
 `random_80_20` names a deterministic 1062 / 265 of ours. Variants: `small`, `tiny`.
 """
 

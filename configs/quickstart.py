@@ -23,6 +23,8 @@ def get_config(variant=""):
     config.data.seed = 0
     config.data.count = {"train": 200, "validation": 16, "test": 40}
     config.optimizer.warmup = 50
+    # The middle of three levels attends over a quarter of the image: smaller tiles.
+    config.predict.update({"tile": 256, "overlap": 32})
     config.evaluation.canvas_multiple = 64
     if variant == "tiny":
         common.tiny(config)

@@ -30,8 +30,10 @@ class Row(NamedTuple):
     thumbnail: np.ndarray | None = None
 
 
-def run(config):
+def run(config, workdir=None):
     """Prints the table, the warnings and the problems of `config.data`.
+
+    Nothing is written, so `workdir`, which every verb is given, is not used.
 
     Returns:
       The exit code: 1 where there is any problem, else 0.

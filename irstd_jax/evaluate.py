@@ -51,8 +51,10 @@ def run(config, workdir):
 
 def weights_label(about):
     """Which weights, in words that a reader can check."""
-    step = f"step {about['step']}" if "step" in about else about.get("source", "?")
-    return f"{about['config']['name']}, {step}, moving average"
+    name = about["config"]["name"]
+    if "step" in about:
+        return f"{name}, step {about['step']}, moving average"
+    return f"{name}, converted from {about.get('source', '?')}"
 
 
 def judge(config, predict, source, limit=0, progress=False):
@@ -196,7 +198,9 @@ def table(report):
     for name in SHOWN:
         cells = [cell(name, values) for values in modes.values()]
         lines.append(f"{label(name):14}" + "".join(f"{c:>16}" for c in cells))
-        ranges = [interval(name, values["intervals"][name]) for values in modes.values()]
+        ranges = [
+            interval(name, values["intervals"][name]) for values in modes.values()
+        ]
         lines.append(f"{'':14}" + "".join(f"{r:>16}" for r in ranges))
     return "\n".join(lines)
 
@@ -208,7 +212,9 @@ def label(name):
 
 def cell(name, values):
     """A figure as people read it: false alarms in millionths of the pixels."""
-    return f"{values[name] * 1e6:.2f}" if name.startswith("Fa") else f"{values[name]:.4f}"
+    return (
+        f"{values[name] * 1e6:.2f}" if name.startswith("Fa") else f"{values[name]:.4f}"
+    )
 
 
 def interval(name, bounds):

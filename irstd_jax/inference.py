@@ -1,8 +1,8 @@
 """Trained networks on images of any size: which weights, which batches, which seeds.
 
-Images are padded to canvases whose sides are multiples of a few dozen pixels, and images
-of one canvas share batches, so that a set of 400 different sizes compiles a dozen
-programs and not 400. An image's random numbers depend on the seed and on its name alone.
+Images are padded to canvases whose sides are multiples of some dozens of pixels, and
+those of one canvas share batches, so that a set of 400 different sizes compiles a dozen
+programs and not 400. An image's random numbers depend on the seed and its name alone.
 """
 
 import pathlib
@@ -35,14 +35,19 @@ def trained(config, workdir):
     """(config, variables, about) of the weights that the config or the run names.
 
     The weights know their network: the blocks model and task and the preparation of
-    images are taken from the file and replace the config's.
+    images are taken from the file and replace the config's. Reference tokens hold for
+    one size of image, so with them native sizes (0) become the size of the file.
     """
     variables, about = store.load(locate_weights(config, workdir))
     config = ConfigDict(config.to_dict())
-    for block in ("model", "task"):
-        config[block] = ConfigDict(about["config"][block])
+    config.model = ConfigDict(about["config"]["model"])
+    # Files of earlier versions lack fields of the task that only training reads.
+    config.task = ConfigDict(config.task.to_dict() | about["config"]["task"])
     for field in ("channels", "normalisation"):
         config.data[field] = about["config"]["data"][field]
+    if config.model.get("token_layout") == "reference":
+        for block in (config.evaluation, config.predict):
+            block.size = block.size or about["config"]["evaluation"]["size"]
     return config, variables, about
 
 
@@ -51,11 +56,17 @@ def image_key(seed, name):
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
 
 
-def predictor(task, **fields):
+def predictor(task, keep=None, **fields):
     """`predict(variables, images (b, h, w, c), names, seed)` -> dict of numpy arrays.
 
     It is compiled once a shape, and runs over the devices of this host where their
     number divides the batch.
+
+    Args:
+      task: of `tasks.build`.
+      keep: names of what is wanted of `task.predict`, or None for all. What is not
+        wanted, such as sampling for the mode "discriminative", is not computed.
+      fields: of `task.predict`.
     """
     devices = np.array(jax.local_devices())
     whole = NamedSharding(Mesh(devices, ("batch",)), PartitionSpec())
@@ -63,7 +74,8 @@ def predictor(task, **fields):
 
     @jax.jit
     def run(variables, image, keys):
-        return task.predict(variables, {"image": image}, keys, **fields)
+        output = task.predict(variables, {"image": image}, keys, **fields)
+        return output if keep is None else {name: chosen(output, name) for name in keep}
 
     def predict(variables, images, names, seed):
         keys = jax.numpy.stack([image_key(seed, name) for name in names])
@@ -73,6 +85,14 @@ def predictor(task, **fields):
         return jax.tree.map(np.asarray, run(variables, images, keys))
 
     return predict
+
+
+def chosen(output, name):
+    """One entry of a prediction, by its name."""
+    if name not in output:
+        names = sorted(set(output) & set(tasks.MODES))
+        raise ValueError(f"these weights give no {name!r}; choose from {names}")
+    return output[name]
 
 
 def predictions(predict, samples, prepare, *, batch_size, multiple, seed):
@@ -95,7 +115,9 @@ def predictions(predict, samples, prepare, *, batch_size, multiple, seed):
         canvas = transforms.canvas(height, width, multiple)
         waiting.setdefault(canvas, []).append(sample)
         if len(waiting[canvas]) == batch_size:
-            yield from _batch(predict, waiting.pop(canvas), prepare, batch_size, multiple, seed)
+            yield from _batch(
+                predict, waiting.pop(canvas), prepare, batch_size, multiple, seed
+            )
     for rest in waiting.values():
         yield from _batch(predict, rest, prepare, batch_size, multiple, seed)
 

@@ -1,8 +1,8 @@
 """Training, one loop for every task.
 
-The order within a step is: evaluate, save, next batch, step. What is saved is therefore
-always a whole state with the place in the data stream that belongs to it, and a run that
-is cut anywhere goes on bit for bit by the same command.
+The order within a step is: evaluate, save, next batch, step. What is saved is always a
+whole state with the place in the data stream that belongs to it, and a run that is cut
+anywhere goes on bit for bit by the same command.
 """
 
 import dataclasses
@@ -33,14 +33,60 @@ def run(config, workdir):
     """
     checkpoint.guard_config(workdir, config)
     source = data.load(config.data, "train")
+    judge = Validation(config, workdir)
+    step_fn, train_state, step_key, batches = prepare(config, source)
+    best = -math.inf
+    with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
+        restored = checkpoint.restore(manager, train_state)
+        if restored is not None:
+            train_state, progress = restored
+            batches.set_state(progress["batches"])
+            best = -math.inf if progress["best"] is None else progress["best"]
+        first, pending = int(train_state.step), None
+        quiet = jax.process_index() > 0
+        with writer.Writer(workdir, first, config.num_steps, quiet) as out:
+            out.say(describe(config, source, train_state, first))
+            for step in range(first, config.num_steps + 1):
+                last = step == config.num_steps
+                stop = last or interruption.asked(step)
+                evaluates = last or step % config.evaluate_every == 0
+                saves = stop or step % config.checkpoint_every == 0
+                if step > first and (evaluates or saves):
+                    pending = check(pending, out, config.log_every)
+                if step > first and evaluates:
+                    best = judge(
+                        step, state.inference_variables(train_state), best, out
+                    )
+                if step > first and saves:
+                    progress = {"batches": batches.get_state(), "best": finite(best)}
+                    checkpoint.save(manager, step, train_state, progress)
+                if stop:
+                    break
+                batch = next(batches)
+                train_state, terms = step_fn(train_state, batch, step_key)
+                # The terms of the step before are read while this one runs.
+                check(pending, out, config.log_every)
+                pending = step + 1, terms
+                out.advance()
+    if not last:
+        print(f"stopped by SIGTERM after step {step}; the same command goes on from it")
+        return INTERRUPTED
+    if config.evaluation.at_end and jax.process_index() == 0:
+        return evaluate.run(config, workdir)
+    return 0
+
+
+def prepare(config, source):
+    """(step function, state at step 0, key of the steps, batches) of a run."""
     task = tasks.build(config, parallel.norm_axis(config.parallel))
-    optimiser = optimizer.make_optimizer(config.optimizer, config.num_steps)
+    settings = config.optimizer
+    optimiser = optimizer.make_optimizer(settings, config.num_steps)
     step_fn = parallel.train_step(
         config.parallel,
         task.loss,
         optimiser,
-        ema=config.optimizer.ema,
-        accumulate=config.optimizer.accumulate,
+        ema=settings.ema,
+        accumulate=settings.accumulate,
         batch_size=config.data.batch_size,
     )
     batches = pipeline.training_batches(
@@ -55,47 +101,12 @@ def run(config, workdir):
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     train_state = state.create(task.init(init_key), optimiser)
     train_state, step_key = parallel.place((train_state, step_key))
-    best = -math.inf
+    return step_fn, train_state, step_key, batches
 
-    with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
-        restored = checkpoint.restore(manager, train_state)
-        if restored is not None:
-            train_state, progress = restored
-            batches.set_state(progress["batches"])
-            best = progress["best"] if progress["best"] is not None else -math.inf
-        first = int(train_state.step)
-        out = writer.Writer(workdir, first, config.num_steps, jax.process_index() > 0)
-        out.say(describe(config, source, train_state, first))
-        judge = Validation(config, workdir, out)
-        pending = None
-        for step in range(first, config.num_steps + 1):
-            last = step == config.num_steps
-            stop = last or interruption.asked(step)
-            if step > first and (last or step % config.evaluate_every == 0):
-                pending = check(pending, out, config.log_every)
-                best = judge(step, state.inference_variables(train_state), best)
-            if step > first and (stop or step % config.checkpoint_every == 0):
-                pending = check(pending, out, config.log_every)
-                progress = {
-                    "batches": batches.get_state(),
-                    "best": best if math.isfinite(best) else None,
-                }
-                checkpoint.save(manager, step, train_state, progress)
-            if stop:
-                break
-            batch = next(batches)
-            train_state, terms = step_fn(train_state, batch, step_key)
-            # The terms of the step before are read while this one runs.
-            check(pending, out, config.log_every)
-            pending = step + 1, terms
-            out.advance()
-        out.close()
-    if last and config.evaluation.at_end and jax.process_index() == 0:
-        return evaluate.run(config, workdir)
-    if not last:
-        print(f"stopped by SIGTERM after step {step}; the same command goes on from it")
-        return INTERRUPTED
-    return 0
+
+def finite(best):
+    """The best score as JSON has it: None where nothing was scored yet."""
+    return best if math.isfinite(best) else None
 
 
 def check(pending, out, log_every):
@@ -109,8 +120,8 @@ def check(pending, out, log_every):
         shown = ", ".join(f"{name} = {terms[name]}" for name in broken)
         raise FloatingPointError(
             f"the loss is not finite at step {step}: {shown}. The newest checkpoint is "
-            "of an earlier step. Lower optimizer.learning_rate, set optimizer.clip=1, or "
-            "look at the data with --mode=check"
+            "of an earlier step. Lower optimizer.learning_rate, set optimizer.clip=1, "
+            "or look at the data with --mode=check"
         )
     if step % log_every == 0 or step == 1:
         out.scalars(step, terms)
@@ -122,8 +133,8 @@ def describe(config, source, train_state, first):
     count = sum(x.size for x in jax.tree.leaves(train_state.params))
     begins = f"goes on at step {first}" if first else "begins"
     return (
-        f"{config.name}: {begins}; {count:,} parameters, {len(source)} training images, "
-        f"batch {config.data.batch_size} on {jax.device_count()} "
+        f"{config.name}: {begins}; {count:,} parameters, {len(source)} training "
+        f"images, batch {config.data.batch_size} on {jax.device_count()} "
         f"{jax.devices()[0].platform} device(s), {config.num_steps} steps"
     )
 
@@ -135,8 +146,8 @@ class Validation:
     their own, `best.safetensors`; the test part is never looked at.
     """
 
-    def __init__(self, config, workdir, out):
-        self.config, self.workdir, self.out = config, workdir, out
+    def __init__(self, config, workdir):
+        self.config, self.workdir = config, workdir
         task = tasks.build(config)
         sampling = dataclasses.replace(
             task.sampling,
@@ -148,7 +159,7 @@ class Validation:
         self.predict = inference.predictor(task)
         self.source = data.load(config.data, "validation")
 
-    def __call__(self, step, variables, best):
+    def __call__(self, step, variables, best, out):
         settings = self.config.validation
         variables = jax.device_get(variables)
         judged = evaluate.judge(
@@ -164,14 +175,18 @@ class Validation:
             for name, value in values.items()
             if name in ("IoU", "nIoU", "Pd", "Fa")
         }
-        self.out.scalars(step, flat)
-        self.out.image(step, "validation", viz.contact_sheet(judged.pictures))
+        out.scalars(step, flat)
+        out.image(step, "validation", viz.contact_sheet(judged.pictures))
         score = scores[settings.mode]["IoU"]
-        self.out.say(f"step {step}: validation IoU ({settings.mode}) {score:.4f}")
+        out.say(f"step {step}: validation IoU ({settings.mode}) {score:.4f}")
         if not score > best:
             return best
         if jax.process_index() == 0:
-            about = {"config": self.config.to_dict(), "step": step, "validation": scores}
+            about = {
+                "config": self.config.to_dict(),
+                "step": step,
+                "validation": scores,
+            }
             store.save(f"{self.workdir}/{inference.BEST}", variables, about)
         return score
 

@@ -1,4 +1,4 @@
-"""The loop: exact continuation, the best weights, refusals, what a run leaves behind."""
+"""The loop: exact continuation, the best weights, refusals, what a run leaves."""
 
 import json
 import math

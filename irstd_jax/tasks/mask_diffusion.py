@@ -6,12 +6,15 @@ the conditional encoder (fused and six side maps), one draw of t and eps gives
   x_t = alpha_t m + sigma_t eps                                            (Eq. 4)
   L   = |y_t - net(x_t, t, I, f(I))|^2 + lambda sum_k BCE(P_k, m)          (Eq. 16)
 
-where y_t is eps (the paper), x0 or v. The release sums seven BCE maps with lambda = 10;
-both terms are means over pixels. A soft IoU of the same maps can be added (`iou_weight`,
-0 in the paper): BCE alone learns slowly where a thousandth of the pixels is target. Detection samples x0 from the posterior (Eq. 5-7) and
-offers four maps: `diffusion`, the (mean) sample alone; `discriminative`, sigmoid(P_1)
-alone; `fused`, the rule of the released code; `fused_logodds`, the mean of the log-odds
-of the two, which treats them as two experts of equal weight.
+where y_t is eps (the paper), x0 or v. The release sums seven BCE maps with lambda =
+10; both terms are means over pixels. A soft IoU of the same maps can be added
+(`iou_weight`, 0 in the paper): BCE alone learns slowly where a thousandth of the pixels
+is target.
+
+Detection samples x0 from the posterior (Eq. 5-7) and offers four maps: `diffusion`, the
+(mean) sample alone; `discriminative`, sigmoid(P_1) alone; `fused`, the rule of the
+released code; `fused_logodds`, the mean of the log-odds of the two, which treats them
+as two experts of equal weight.
 """
 
 import dataclasses

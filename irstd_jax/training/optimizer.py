@@ -12,7 +12,7 @@ def constant(peak, num_steps, warmup):
 
 
 def linear(peak, num_steps, warmup):
-    """Up to `peak` in `warmup` steps, then straight down to 0 at the last (the paper)."""
+    """Up to `peak` in `warmup` steps, then straight down to 0 (the paper)."""
     return optax.join_schedules(
         [
             optax.linear_schedule(0.0, peak, warmup),
@@ -47,7 +47,8 @@ def make_optimizer(settings, num_steps):
         )
     if not 0 <= settings.warmup < num_steps:
         raise ValueError(
-            f"optimizer.warmup {settings.warmup} must be less than num_steps {num_steps}"
+            f"optimizer.warmup {settings.warmup} must be less than num_steps "
+            f"{num_steps}"
         )
     rate = DECAYS[settings.decay](settings.learning_rate, num_steps, settings.warmup)
     adamw = optax.adamw(rate, weight_decay=settings.weight_decay)

@@ -37,5 +37,5 @@ def create(variables, optimizer):
 
 
 def inference_variables(state):
-    """The variables to judge and to predict with: averaged parameters, live statistics."""
+    """What to judge and predict with: averaged parameters, live statistics."""
     return {"params": state.ema, "batch_stats": state.batch_stats}

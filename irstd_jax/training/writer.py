@@ -11,7 +11,7 @@ from irstd_jax import files
 
 
 class Writer:
-    """Writes the rows of one run; a resumed run forgets the rows beyond its step.
+    """A context that writes one run; a resumed run forgets the rows beyond its step.
 
     Args:
       workdir: of the run.
@@ -69,8 +69,10 @@ class Writer:
         if not self.quiet:
             self.bar.write(text, file=sys.stdout)
 
-    def close(self):
-        """Ends the bar and the files."""
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         if not self.quiet:
             self.bar.close()
             self.file.close()

@@ -39,7 +39,9 @@ def load(path):
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); fetch or save it again") from None
+        raise ValueError(
+            f"{path} is damaged ({error}); fetch or save it again"
+        ) from None
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} is not a weights file of irstd_jax; bring published weights with "

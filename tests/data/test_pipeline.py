@@ -60,7 +60,9 @@ def test_seeds_differ_and_repeat():
 
 
 def test_a_batch_that_processes_cannot_share_is_refused():
-    with pytest.raises(ValueError, match="data.batch_size 6 is not a multiple of the 4"):
+    with pytest.raises(
+        ValueError, match="data.batch_size 6 is not a multiple of the 4"
+    ):
         stream(count=4)
 
 

@@ -1,0 +1,225 @@
+"""Detecting targets in one's own images: masks, overlays, a list of detections.
+
+Below OUT it writes, for every image,
+
+  masks/NAME.png          0 and 255, at the image's own size
+  overlays/NAME.png       the image with its detections, each enlarged at the right
+  probabilities/NAME.png  on request; 16 bits, 65535 is 1
+  figures/NAME_*.png      on request, for the first images (explain.py)
+
+and at the end detections.json: how it was done, and for every image file its size and
+detections. NAME is the file's name without suffix, or with it where files share one.
+The random numbers of an image depend on the seed and on NAME alone.
+"""
+
+import functools
+import pathlib
+import time
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from irstd_jax import (
+    evaluate,
+    explain,
+    files,
+    inference,
+    metrics,
+    pieces,
+    tasks,
+    viz,
+)
+from irstd_jax.data import images
+
+
+def run(config, workdir, source, output, overwrite=False):
+    """Predicts the image or folder `source` into the folder `output`.
+
+    Returns:
+      0, or 1 where files could not be read; they are named at the end.
+
+    Raises:
+      FileExistsError: a result is already there, and `overwrite` is false.
+      FileNotFoundError: no `source`, or no weights.
+      ValueError: no image at all, none that can be read, or settings that do not fit.
+    """
+    started = time.monotonic()
+    output = pathlib.Path(output)
+    paths, ignored = find(source)
+    names = result_names(paths)
+    guard(output, list(names.values()), config.predict, overwrite)
+    config, variables, about = inference.trained(config, workdir)
+    settings = config.predict
+    task = tasks.build(config)
+    variables = jax.device_put(variables)
+    predict = functools.partial(
+        inference.predictor(task, keep=(settings.mode,)), variables
+    )
+    shown = set(list(names.values())[: settings.figures])
+    draw = explain.drawer(config, task, variables) if shown else None
+
+    found, failed = {}, {}
+    jobs = pieces.read(paths, names, settings, failed)
+    if len(paths) == 1:
+        # A lone image shall not be computed batch_size times.
+        jobs = list(jobs)
+        count = max(1, sum(len(job.corners) for job in jobs))
+        config.evaluation.batch_size = min(config.evaluation.batch_size, count)
+    with tqdm(total=len(paths), unit="image", desc="predict") as bar:
+        for job, probability in pieces.detect(config, predict, jobs):
+            if not found:
+                # Masks are newer than this list from here on.
+                (output / "detections.json").unlink(missing_ok=True)
+            found[job.path.name] = write(output, job, probability, config)
+            if job.name in shown:
+                window = explain.window(job.image, probability, settings.tile)
+                for kind, picture in draw(window, job.name).items():
+                    files.write_image(figure(output, job.name, kind), picture)
+            bar.update(len(found) + len(failed) - bar.n)
+        bar.update(len(paths) - bar.n)
+    reasons = "".join(f"\n  {reason}" for reason in failed.values())
+    if not found:
+        raise ValueError(f"none of the {len(paths)} images can be read:{reasons}")
+    report = {
+        "settings": describe(config, task, about),
+        "images": {path.name: found[path.name] for path in paths if path.name in found},
+        "failed": failed,
+    }
+    files.write_json(output / "detections.json", report)
+    print(summary(found, output, time.monotonic() - started))
+    if ignored:
+        print(f"ignored, being no image by suffix: {', '.join(ignored)}")
+    if failed:
+        print(f"{len(failed)} of {len(paths)} files could not be read:{reasons}")
+    return 1 if failed else 0
+
+
+def find(source):
+    """(paths of the images, names of what is ignored) of a file or a folder, sorted."""
+    source = pathlib.Path(source)
+    if not source.exists():
+        raise FileNotFoundError(f"there is no file or folder {source}")
+    entries = sorted(source.iterdir()) if source.is_dir() else [source]
+    entries = [path for path in entries if not path.name.startswith(".")]
+    paths = [p for p in entries if p.suffix.lower() in images.SUFFIXES and p.is_file()]
+    if not paths:
+        suffixes = ", ".join(images.SUFFIXES)
+        raise ValueError(f"no image in {source}: none of {suffixes}")
+    ignored = [path.name + "/" * path.is_dir() for path in entries if path not in paths]
+    return paths, ignored
+
+
+def result_names(paths):
+    """{path: name of its results}: the stem, or the whole name where stems agree.
+
+    Raises ValueError where even that leaves two files one name. Letters' case does not
+    tell files apart, because some file systems do not either.
+    """
+    stems = [path.stem.casefold() for path in paths]
+    names = {
+        path: path.name if stems.count(stem) > 1 else path.stem
+        for path, stem in zip(paths, stems, strict=True)
+    }
+    taken = {}
+    for path, name in names.items():
+        other = taken.setdefault(name.casefold(), path)
+        if other is not path:
+            raise ValueError(
+                f"{other} and {path} would share the results {name}: rename one"
+            )
+    return names
+
+
+def guard(output, names, settings, overwrite):
+    """Refuses what cannot be done, or not without replacing results."""
+    if settings.mode not in tasks.MODES:
+        raise ValueError(
+            f"unknown predict.mode {settings.mode!r}; choose from {tasks.MODES}"
+        )
+    kinds = ["masks", "overlays"] + ["probabilities"] * settings.probabilities
+    planned = [output / "detections.json"]
+    planned += [output / kind / f"{name}.png" for name in names for kind in kinds]
+    for name in names[: settings.figures]:
+        planned += [figure(output, name, kind) for kind in explain.KINDS]
+    existing = next((path for path in planned if path.exists()), None)
+    if existing and not overwrite:
+        raise FileExistsError(
+            f"{existing} exists: name another --output, or replace results by "
+            "--overwrite"
+        )
+
+
+def figure(output, name, kind):
+    """Where a figure lies."""
+    return output / "figures" / f"{name}_{kind}.png"
+
+
+def write(output, job, probability, config):
+    """Writes the pictures of an image; returns its size and detections."""
+    size = job.native.shape[:2]
+    probability = pieces.scaled(probability[..., None], size)[..., 0]
+    mask = probability > evaluate.threshold(config.evaluation, config.predict.mode)
+    detections = listed(mask, probability)
+    overlay = viz.overlay(
+        job.native,
+        mask,
+        boxes=[detection["box"] for detection in detections],
+        texts=[f"{detection['score']:.2f}" for detection in detections],
+    )
+    if config.predict.probabilities:
+        levels = np.rint(probability * 65535).astype(np.uint16)
+        files.write_image(output / "probabilities" / f"{job.name}.png", levels)
+    files.write_image(output / "overlays" / f"{job.name}.png", overlay)
+    files.write_image(output / "masks" / f"{job.name}.png", mask.astype(np.uint8) * 255)
+    return {"name": job.name, "size": list(size), "detections": detections}
+
+
+def listed(mask, probability):
+    """The 8-connected components of a mask (h, w), as detections.json has them.
+
+    centroid [y, x] and box [y0, x0, y1, x1], its ends exclusive, in pixels; area in
+    pixels; score, the mean probability of the component's pixels.
+    """
+    parts = metrics.components(mask)
+    total = np.bincount(parts.labels.ravel(), probability.ravel())[1:]
+    return [
+        {
+            "centroid": [round(float(c), 2) for c in centroid],
+            "box": [int(edge) for edge in box],
+            "area": int(area),
+            "score": round(float(score), 4),
+        }
+        for centroid, box, area, score in zip(
+            parts.centroid, parts.box, parts.area, total / parts.area, strict=True
+        )
+    ]
+
+
+def describe(config, task, about):
+    """How the detections were made."""
+    settings = config.predict
+    sampling = task.sampling
+    return {
+        "weights": evaluate.weights_label(about),
+        "mode": settings.mode,
+        "threshold": evaluate.threshold(config.evaluation, settings.mode),
+        "score": "mean probability of the component's pixels",
+        "size": settings.size or "native",
+        "tile": settings.tile,
+        "overlap": settings.overlap,
+        "seed": config.evaluation.seed,
+        "sampler": sampling.sampler,
+        "steps": sampling.steps,
+        "samples": sampling.samples,
+        "ensemble": sampling.ensemble,
+    }
+
+
+def summary(found, output, seconds):
+    """What was done, in a line, and where it lies."""
+    targets = sum(len(image["detections"]) for image in found.values())
+    return (
+        f"{len(found)} images, {targets} targets found, {seconds / len(found):.2f} s "
+        f"an image with starting up; masks, overlays and detections.json in {output}"
+    )

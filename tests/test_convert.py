@@ -1,0 +1,220 @@
+"""The verb convert, on a small network's weights under their published names."""
+
+import functools
+import importlib.util
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+from ml_collections import ConfigDict
+from PIL import Image
+
+from configs import common, nuaa_sirst, nudt_sirst, quickstart
+from irstd_jax import convert, inference, models, predict, weights
+from irstd_jax.weights import irstd_diff, store
+
+HERE = pathlib.Path(__file__).parent
+
+
+def sibling(name):
+    """A test module of another folder, for the writers that it has."""
+    path = HERE / "weights" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"sibling_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def config():
+    """The small network, said to be of reference tokens."""
+    config = quickstart.get_config("tiny")
+    config.model.token_layout = "reference"
+    config.evaluation.size = 32
+    return config
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_table():
+    """The names are made from a traced network, which takes seconds: once is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        cached = functools.cache(irstd_diff.table)
+        patch.setitem(weights.TABLES, "irstd_diff", cached)
+        yield
+
+
+@pytest.fixture(scope="module")
+def fields(config, one_table):
+    fields = {k: v for k, v in config.model.items() if k != "name"}
+    return fields | {"token_layout": "spatial"}
+
+
+def draw(rng, entry):
+    """Random weights with which activations stay near 1."""
+    noise = rng.normal(size=entry.shape)
+    if len(entry.shape) > 1:
+        noise /= np.sqrt(np.prod(entry.shape[1:]))
+    elif entry.name.endswith(("weight", "var")):
+        noise = 1 + 0.1 * np.abs(noise)
+    return noise.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def state_dict(fields):
+    rng = np.random.default_rng(0)
+    entries = weights.table("irstd_diff", **fields)
+    return {entry.name: draw(rng, entry) for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def variables(state_dict, fields):
+    return weights.convert("irstd_diff", state_dict, **fields)
+
+
+@pytest.fixture(scope="module")
+def file(state_dict, tmp_path_factory):
+    """The weights as their authors would hand them out."""
+    path = tmp_path_factory.mktemp("theirs") / "theirs.npz"
+    write_npz(path, state_dict)
+    return path
+
+
+def write_npz(path, state):
+    with path.open("wb") as file:
+        np.savez(file, **state)
+
+
+def write_safetensors(path, state):
+    safetensors.numpy.save_file(state, path)
+
+
+def write_pytorch(path, state):
+    """A zip as PyTorch's, wrapped as trainers do, with a class that nobody knows."""
+    torch = sibling("test_readers")
+    described = {}
+    for number, (name, array) in enumerate(state.items()):
+        kind = "LongStorage" if array.dtype == np.int64 else "FloatStorage"
+        where = torch.storage(str(number), array.size, kind)
+        strides = tuple(s // array.itemsize for s in array.strides)
+        described[f"module.{name}"] = torch.tensor(where, array.shape, strides)
+    trainer = torch.Call(torch.Global("their.trainer", "Settings"), ())
+    numbers = {str(i): array for i, array in enumerate(state.values())}
+    tree = {"state_dict": described, "settings": trainer}
+    torch.write_zip(path, torch.dumps(tree), numbers)
+
+
+WRITERS = {
+    "theirs.npz": write_npz,
+    "theirs.safetensors": write_safetensors,
+    "theirs.pt": write_pytorch,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_there_and_back(name, config, state_dict, variables, tmp_path, capsys):
+    source, output = tmp_path / name, tmp_path / "new" / "ours.safetensors"
+    counter = {"CE.bn.num_batches_tracked": np.array([7], np.int64)}
+    WRITERS[name](source, state_dict | counter)
+    assert convert.run(config, tmp_path, source, output) == 0
+    found, about = store.load(output)
+    assert jax.tree.structure(found) == jax.tree.structure(variables)
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
+    assert about["source"] == name
+    assert about["ignored"] == {"num_batches_tracked": 1}
+    lines = capsys.readouterr().out
+    count = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    assert f"{count:,} parameters" in lines and "1 num_batches_tracked" in lines
+    assert f"--config.weights={output}" in lines and "32 px" in lines
+
+
+def test_predict_takes_what_convert_writes(config, file, variables, tmp_path):
+    output = tmp_path / "ours.safetensors"
+    convert.run(config, tmp_path, file, output)
+    image = np.random.default_rng(0).integers(0, 255, (24, 40)).astype(np.uint8)
+    Image.fromarray(image).save(tmp_path / "scene.png")
+    using = quickstart.get_config("tiny")
+    using.model.channels = 77  # the file knows better
+    using.weights = str(output)
+    using.predict.update({"mode": "discriminative", "probabilities": True})
+    out = tmp_path / "out"
+    assert predict.run(using, tmp_path, tmp_path / "scene.png", out) == 0
+
+    taken, loaded, _ = inference.trained(using, tmp_path)
+    assert taken.model.token_layout == "reference"
+    assert (taken.predict.size, taken.evaluation.size) == (32, 32)
+    network = models.build("irstd_diff", **fields_of(taken.model))
+    assert network == models.build("irstd_diff", **fields_of(config.model))
+    jax.tree.map(np.testing.assert_array_equal, loaded, variables)
+    with Image.open(out / "probabilities" / "scene.png") as picture:
+        assert picture.size == (40, 24) and np.ptp(np.asarray(picture)) > 0
+
+
+def fields_of(model):
+    fields = {k: v for k, v in model.items() if k != "name"}
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def test_all_wrong_names_are_told(config, state_dict, tmp_path):
+    state = dict(state_dict)
+    del state["CE.out_conv.bias"]
+    state["stray.weight"] = np.zeros(2, np.float32)
+    state["out.2.bias"] = np.zeros(3, np.float32)
+    write_npz(tmp_path / "theirs.npz", state)
+    output = tmp_path / "ours.safetensors"
+    with pytest.raises(ValueError) as error:
+        convert.run(config, tmp_path, tmp_path / "theirs.npz", output)
+    message = str(error.value)
+    assert "theirs.npz: these weights do not fit" in message
+    assert "1 missing: CE.out_conv.bias" in message
+    assert "1 unexpected: stray.weight" in message
+    assert "1 misshapen: out.2.bias (3,) instead of (1,)" in message
+    assert not output.exists()
+
+
+def test_outputs_are_guarded(config, state_dict, tmp_path):
+    source = tmp_path / "theirs.safetensors"
+    write_safetensors(source, state_dict)
+    run = functools.partial(convert.run, config, tmp_path)
+    with pytest.raises(FileNotFoundError, match="no file .*none.pt"):
+        run(tmp_path / "none.pt", tmp_path / "ours.safetensors")
+    with pytest.raises(ValueError, match=r"ours.npz must end in \.safetensors"):
+        run(source, tmp_path / "ours.npz")
+    with pytest.raises(ValueError, match="is the input itself"):
+        run(source, source, overwrite=True)
+    output = tmp_path / "ours.safetensors"
+    output.write_text("old")
+    with pytest.raises(FileExistsError, match="ours.safetensors exists.*--overwrite"):
+        run(source, output)
+    assert output.read_text() == "old"
+    run(source, output, overwrite=True)
+    store.load(output)
+
+
+def test_the_published_settings_are_the_paper_s_recipe():
+    # One recipe for training and one for converting must not drift apart.
+    recipe = common.irstd_diff("paper", "irstd1k", "80_20")
+    settings = ConfigDict(convert.weights_config(recipe))
+    model = recipe.model.to_dict() | {"token_layout": "reference"}
+    assert settings.model.to_dict() == model
+    task = recipe.task.to_dict()
+    assert settings.task.to_dict() == {key: task[key] for key in convert.TASK}
+    assert settings.data.channels == recipe.data.channels == 3
+    assert settings.predict.size == settings.evaluation.size == 256
+
+
+def test_the_config_tells_the_normalisation():
+    def normalisation(config):
+        return convert.weights_config(config)["data"]["normalisation"]
+
+    assert normalisation(nuaa_sirst.get_config()) == "irstd_diff_sirst"
+    assert normalisation(nudt_sirst.get_config()) == "irstd_diff_nudt"
+    assert normalisation(quickstart.get_config()) == "irstd_diff_sirst"
+
+
+def test_the_released_default_depth_is_explained():
+    names = [f"input_blocks.{i}.0.weight" for i in range(12)]
+    state = {f"module.{name}": np.zeros(1) for name in names}
+    with pytest.raises(ValueError, match="1 residual block a level"):
+        convert.converted(convert.published(), state)

@@ -1,0 +1,102 @@
+"""The program as a user starts it: a run killed in the middle, messages, modes."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = "--config=configs/quickstart.py:tiny"
+
+
+def launch(*flags, **options):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    # One device, as on a user's machine, and not the tests' eight.
+    environment.pop("XLA_FLAGS", None)
+    return subprocess.Popen(
+        [sys.executable, "launch.py", *flags],
+        cwd=ROOT,
+        env=environment | options,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A run that was killed without warning once it had a checkpoint, and went on."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    process = launch(TINY, f"--workdir={folder}")
+    limit = time.monotonic() + 600
+    while not (folder / "checkpoints" / "2").is_dir():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < limit, "no checkpoint within ten minutes"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    code, out, err = finish(launch(TINY, f"--workdir={folder}"))
+    assert code == 0, err
+    (folder / "out.txt").write_text(out)
+    return folder
+
+
+def test_a_killed_run_goes_on_and_ends_with_figures_and_pictures(workdir):
+    out = (workdir / "out.txt").read_text()
+    assert "goes on at step" in out
+    assert "IoU" in out and "discriminative" in out
+    named = [pathlib.Path(line) for line in out.splitlines() if line.endswith(".png")]
+    assert named and all(path.is_file() for path in named)
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    steps = [row["step"] for row in map(json.loads, lines) if "loss" in row]
+    assert steps == [1, 2, 3, 4]
+
+
+def test_report_has_protocol_and_modes(workdir):
+    report = json.loads((workdir / "report.json").read_text())
+    assert {"set", "split", "hash", "threshold", "sampler"} <= set(report["protocol"])
+    assert {"diffusion", "discriminative", "fused"} <= set(report["modes"])
+    for values in report["modes"].values():
+        assert {"IoU", "nIoU", "Pd", "Fa", "F1", "AUC"} <= set(values)
+        low, high = values["intervals"]["IoU"]
+        assert 0 <= low <= values["IoU"] <= high <= 1
+
+
+def test_evaluate_knows_the_run_by_its_workdir(workdir):
+    code, out, err = finish(
+        launch(
+            "--mode=evaluate",
+            f"--workdir={workdir}",
+            "--config.evaluation.threshold=0.25",
+        )
+    )
+    assert code == 0, err
+    assert "p > 0.25" in out and "resized to 32" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mode=predict"], "--mode=predict needs --input=..."),
+        (["--mode=evaluate", "--workdir=nowhere"], "no weights at nowhere"),
+        (["--config=configs/nuaa_sirst.py:huge"], "choose from"),
+        (["--config=configs/irstd1k.py"], "IRSTD1k_Img/XDU0.png"),
+        (["train"], "not understood"),
+    ],
+)
+def test_errors_are_words(flags, message, tmp_path):
+    code, out, err = finish(launch(*flags, IRSTD_DATA=str(tmp_path)))
+    assert code != 0
+    assert message in out + err
+    if "huge" not in flags[0]:
+        assert "Traceback" not in err

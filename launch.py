@@ -27,7 +27,7 @@ MODES = {  # mode: the flags that it needs beside config and workdir
     "train": (),
     "evaluate": (),
     "predict": ("input", "output", "overwrite"),
-    "convert": ("input", "output", "overwrite"),
+    "convert": ("input", "output", "overwrite", "key"),
     "benchmark": (),
     "check": (),
 }
@@ -46,6 +46,7 @@ flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
 flags.DEFINE_string("input", None, "predict: image or folder; convert: file.")
 flags.DEFINE_string("output", None, "predict: folder; convert: file.")
 flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
+flags.DEFINE_string("key", "", "convert: which of a file's several state dicts.")
 flags.DEFINE_bool("distributed", False, "Join the processes of a cluster.")
 FLAGS = flags.FLAGS
 

@@ -117,6 +117,15 @@ def irstd_diff(name, dataset, split):
                 "probabilities": False,
                 "figures": 0,  # images for which the paper's figures are drawn
             },
+            "benchmark": {
+                "size": 256,
+                "batch_size": 1,
+                "repeats": 3,
+                "train_size": 0,  # 0 = the recipe's
+                "train_batch_size": 0,  # 0 = the recipe's
+                "images": 4,  # through the whole of predict; 0 = none
+                "cache": False,  # True: compile times are of JAX's cache, if warm
+            },
         }
     )
 

@@ -36,7 +36,7 @@ TASK = {
 }
 
 
-def run(config, workdir, source, output, overwrite=False, key=None):
+def run(config, workdir, source, output, overwrite=False, key=""):
     """Converts the weights file `source` into `output`; returns the exit code 0.
 
     Args:
@@ -45,7 +45,7 @@ def run(config, workdir, source, output, overwrite=False, key=None):
       source: a PyTorch file, safetensors or .npz.
       output: a path that ends in .safetensors.
       overwrite: may `output` be replaced.
-      key: which state dict, where the file holds several.
+      key: which state dict, where the file holds several; "" = the only one.
 
     Raises:
       FileExistsError, FileNotFoundError: `output` is there, `source` is not.
@@ -54,7 +54,7 @@ def run(config, workdir, source, output, overwrite=False, key=None):
     """
     source, output = pathlib.Path(source), pathlib.Path(output)
     guard(source, output, overwrite)
-    state_dict = readers.read(source, key, ignore_unknown=True)
+    state_dict = readers.read(source, key or None, ignore_unknown=True)
     settings = weights_config(config)
     try:
         variables = converted(settings["model"], state_dict)

@@ -23,7 +23,7 @@ from irstd_jax.ops import haar
 from irstd_jax.viz import canvas, figures
 
 KINDS = ("sampling", "posterior", "wavelet", "activation")
-SAMPLES = 8
+SAMPLES = 7  # with image, mean and deviation two rows of five
 FRAMES = 8
 
 
@@ -141,8 +141,11 @@ def cropped(maps, padded, size):
 
 
 def wavelet(maps):
-    """The channel that LIW changes most: its Haar components, and LIW's residual."""
-    channel = int(np.argmax(np.std(maps["after"] - maps["before"], axis=(0, 1))))
+    """A lively channel that LIW changes: its Haar components, and LIW's residual."""
+    before, change = maps["before"], maps["after"] - maps["before"]
+    # Many channels are silent behind their ReLU, and show nothing.
+    lively = np.std(before, axis=(0, 1)) * np.std(change, axis=(0, 1))
+    channel = int(np.argmax(lively))
     one = {name: x[..., channel] for name, x in maps.items() if name != "de_2"}
     components = viz.wavelet(one["ll"], one["hl"], one["lh"], one["hh"])
     residual = viz.residual(one["before"], one["after"])

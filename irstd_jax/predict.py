@@ -12,6 +12,7 @@ detections. NAME is the file's name without suffix, or with it where files share
 The random numbers of an image depend on the seed and on NAME alone.
 """
 
+import collections
 import functools
 import pathlib
 import time
@@ -31,6 +32,8 @@ from irstd_jax import (
     viz,
 )
 from irstd_jax.data import images
+
+INDEX = "detections.json"
 
 
 def run(config, workdir, source, output, overwrite=False):
@@ -53,9 +56,8 @@ def run(config, workdir, source, output, overwrite=False):
     settings = config.predict
     task = tasks.build(config)
     variables = jax.device_put(variables)
-    predict = functools.partial(
-        inference.predictor(task, keep=(settings.mode,)), variables
-    )
+    predict = inference.predictor(task, keep=(settings.mode,))
+    predict = functools.partial(predict, variables)
     shown = set(list(names.values())[: settings.figures])
     draw = explain.drawer(config, task, variables) if shown else None
 
@@ -70,7 +72,7 @@ def run(config, workdir, source, output, overwrite=False):
         for job, probability in pieces.detect(config, predict, jobs):
             if not found:
                 # Masks are newer than this list from here on.
-                (output / "detections.json").unlink(missing_ok=True)
+                (output / INDEX).unlink(missing_ok=True)
             found[job.path.name] = write(output, job, probability, config)
             if job.name in shown:
                 window = explain.window(job.image, probability, settings.tile)
@@ -78,21 +80,26 @@ def run(config, workdir, source, output, overwrite=False):
                     files.write_image(figure(output, job.name, kind), picture)
             bar.update(len(found) + len(failed) - bar.n)
         bar.update(len(paths) - bar.n)
-    reasons = "".join(f"\n  {reason}" for reason in failed.values())
     if not found:
-        raise ValueError(f"none of the {len(paths)} images can be read:{reasons}")
+        raise ValueError("no image can be read" + bullets(failed.values()))
     report = {
         "settings": describe(config, task, about),
-        "images": {path.name: found[path.name] for path in paths if path.name in found},
+        "images": {name: found[name] for name in sorted(found)},
         "failed": failed,
     }
-    files.write_json(output / "detections.json", report)
+    files.write_json(output / INDEX, report)
     print(summary(found, output, time.monotonic() - started))
     if ignored:
         print(f"ignored, being no image by suffix: {', '.join(ignored)}")
     if failed:
-        print(f"{len(failed)} of {len(paths)} files could not be read:{reasons}")
+        told = f"{len(failed)} of {len(paths)} files could not be read"
+        print(told + bullets(failed.values()))
     return 1 if failed else 0
+
+
+def bullets(lines):
+    """Lines below one that they belong to."""
+    return ":" + "".join(f"\n  {line}" for line in lines)
 
 
 def find(source):
@@ -106,8 +113,8 @@ def find(source):
     if not paths:
         suffixes = ", ".join(images.SUFFIXES)
         raise ValueError(f"no image in {source}: none of {suffixes}")
-    ignored = [path.name + "/" * path.is_dir() for path in entries if path not in paths]
-    return paths, ignored
+    ignored = sorted(set(entries) - set(paths))
+    return paths, [path.name + "/" * path.is_dir() for path in ignored]
 
 
 def result_names(paths):
@@ -116,10 +123,10 @@ def result_names(paths):
     Raises ValueError where even that leaves two files one name. Letters' case does not
     tell files apart, because some file systems do not either.
     """
-    stems = [path.stem.casefold() for path in paths]
+    stems = collections.Counter(path.stem.casefold() for path in paths)
     names = {
-        path: path.name if stems.count(stem) > 1 else path.stem
-        for path, stem in zip(paths, stems, strict=True)
+        path: path.stem if stems[path.stem.casefold()] == 1 else path.name
+        for path in paths
     }
     taken = {}
     for path, name in names.items():
@@ -138,7 +145,7 @@ def guard(output, names, settings, overwrite):
             f"unknown predict.mode {settings.mode!r}; choose from {tasks.MODES}"
         )
     kinds = ["masks", "overlays"] + ["probabilities"] * settings.probabilities
-    planned = [output / "detections.json"]
+    planned = [output / INDEX]
     planned += [output / kind / f"{name}.png" for name in names for kind in kinds]
     for name in names[: settings.figures]:
         planned += [figure(output, name, kind) for kind in explain.KINDS]

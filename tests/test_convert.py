@@ -18,6 +18,7 @@ from irstd_jax.weights import irstd_diff, store
 HERE = pathlib.Path(__file__).parent
 
 
+@functools.cache
 def sibling(name):
     """A test module of another folder, for the writers that it has."""
     path = HERE / "weights" / f"{name}.py"
@@ -90,7 +91,7 @@ def write_safetensors(path, state):
     safetensors.numpy.save_file(state, path)
 
 
-def write_pytorch(path, state):
+def write_pytorch(path, state, others=None, **more):
     """A zip as PyTorch's, wrapped as trainers do, with a class that nobody knows."""
     torch = sibling("test_readers")
     described = {}
@@ -100,8 +101,8 @@ def write_pytorch(path, state):
         strides = tuple(s // array.itemsize for s in array.strides)
         described[f"module.{name}"] = torch.tensor(where, array.shape, strides)
     trainer = torch.Call(torch.Global("their.trainer", "Settings"), ())
-    numbers = {str(i): array for i, array in enumerate(state.values())}
-    tree = {"state_dict": described, "settings": trainer}
+    numbers = {str(i): array for i, array in enumerate(state.values())} | more
+    tree = {"state_dict": described, "settings": trainer} | (others or {})
     torch.write_zip(path, torch.dumps(tree), numbers)
 
 
@@ -154,6 +155,20 @@ def test_predict_takes_what_convert_writes(config, file, variables, tmp_path):
 def fields_of(model):
     fields = {k: v for k, v in model.items() if k != "name"}
     return {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+
+
+def test_one_of_several_state_dicts(config, state_dict, variables, tmp_path):
+    torch = sibling("test_readers")
+    (_, small), *_ = state_dict.items()
+    where = torch.storage("few", small.size)
+    few = {"w": torch.tensor(where, small.shape, (1,) * small.ndim)}
+    source, output = tmp_path / "theirs.pt", tmp_path / "ours.safetensors"
+    write_pytorch(source, state_dict, others={"optimizer": few}, few=small)
+    with pytest.raises(ValueError, match=r"\['optimizer', 'state_dict'\]"):
+        convert.run(config, tmp_path, source, output)
+    convert.run(config, tmp_path, source, output, key="state_dict")
+    found, _ = store.load(output)
+    jax.tree.map(np.testing.assert_array_equal, found, variables)
 
 
 def test_all_wrong_names_are_told(config, state_dict, tmp_path):

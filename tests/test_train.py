@@ -134,7 +134,7 @@ def test_the_newest_two_checkpoints_are_kept(whole):
 def test_another_config_is_refused_with_the_difference(whole):
     config = toy_task.config()
     config.optimizer.learning_rate = 0.5
-    with pytest.raises(ValueError, match=r'(?s)-.*"learning_rate": 0.1.*\+.*0.5'):
+    with pytest.raises(ValueError, match=r'(?s)-.*"learning_rate": 0.01.*\+.*0.5'):
         train.run(config, whole)
 
 

@@ -62,5 +62,6 @@ def config():
     settings.evaluate_every = 3
     settings.checkpoint_every = 2
     settings.evaluation.at_end = False
-    settings.optimizer.learning_rate = 0.1
+    # Adam turns a rounding error of a small gradient into one of about this size.
+    settings.optimizer.learning_rate = 0.01
     return settings

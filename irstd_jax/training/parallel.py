@@ -116,7 +116,8 @@ def place(tree):
     A tree placed otherwise would make the second step compile again.
     """
     whole = NamedSharding(Mesh(np.array(jax.devices()), (AXIS,)), PartitionSpec())
-    return jax.device_put(tree, whole)
+    # Not device_put, which refuses devices of other processes.
+    return jax.jit(lambda tree: tree, out_shardings=whole)(tree)
 
 
 def norm_axis(backend):

@@ -1,0 +1,343 @@
+"""What a recipe costs on this machine: time, arithmetic, memory.
+
+Four parts are compiled and timed, each as a program of its own:
+
+  denoiser    one evaluation of the U-Net, what every sampling step pays
+  encoder     the conditional encoder with LIW, what an image pays once
+  sampling    a batch drawn as `config.sampling` says, encoder and fusion included
+  train_step  one step of training on all devices, at the recipe's batch
+
+and at last the way of predict from PNG files to lists of detections. No data and no
+trained weights are needed: images are generated, and weights are as `init` draws them,
+since the cost of a network does not depend on their values. How to read the figures is
+in benchmarks/README.md. Writes W/benchmark.json.
+"""
+
+import contextlib
+import pathlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
+
+from irstd_jax import evaluate, files, inference, pieces, predict, tasks
+from irstd_jax.data import synthetic
+from irstd_jax.training import optimizer, parallel, state
+
+NOTES = {
+    "seconds": "median of the calls after a warm-up, each waited for to its end",
+    "flops": "XLA's count of the compiled program, on one device; the body of a loop "
+    "counts once, so sampling holds one step",
+    "gmac": "flops / 2e9",
+    "peak_memory_bytes": "XLA's plan for one device: arguments + results + temporaries",
+    "process_memory_bytes": "the largest resident set of the process so far",
+}
+KIB = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes on macOS
+
+
+class Program(NamedTuple):
+    """A function with the arguments that it is timed on."""
+
+    function: Any
+    arguments: tuple
+
+
+def run(config, workdir):
+    """Measures, prints a table, writes W/benchmark.json; returns the exit code 0.
+
+    Raises:
+      ValueError: settings that do not fit.
+    """
+    check(config.benchmark)
+    with program_cache(config.benchmark.cache):
+        report = measured(config)
+    path = pathlib.Path(workdir) / "benchmark.json"
+    files.write_json(path, report)
+    print(table(report))
+    print(path)
+    return 0
+
+
+def check(settings):
+    """Refuses counts that measure nothing."""
+    for name in ("size", "batch_size", "repeats"):
+        if settings[name] < 1:
+            raise ValueError(
+                f"benchmark.{name} must be 1 or more, not {settings[name]}"
+            )
+
+
+@contextlib.contextmanager
+def program_cache(wanted):
+    """A context without JAX's cache of programs, unless it is wanted.
+
+    With it, a second benchmark would time how fast programs are read from disk.
+    """
+    name = "jax_enable_compilation_cache"
+    before = getattr(jax.config, name)
+    jax.config.update(name, before and wanted)
+    compilation_cache.reset_cache()  # JAX asks once a process whether there is one
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
+        compilation_cache.reset_cache()
+
+
+def measured(config):
+    """The JSON-able report of a config."""
+    settings, task = config.benchmark, tasks.build(config)
+    variables = jax.device_put(task.init(jax.random.key(config.seed)))
+    size = train_size(config)
+    batch_size = settings.train_batch_size or config.data.batch_size
+    programs = inference_programs(task, variables, settings, config.data.channels)
+    programs["train_step"] = train_program(config, variables, size, batch_size)
+    rows, compiled = {}, {}
+    for name, program in programs.items():
+        compiled[name], rows[name] = cost(program, settings.repeats)
+        rows[name]["parameters"] = parameters(variables["params"], name)
+    flow = end_to_end(config, compiled["sampling"], variables)
+    return {
+        "name": config.name,
+        "device": jax.devices()[0].device_kind,
+        "platform": jax.default_backend(),
+        "device_count": jax.device_count(),
+        "jax": jax.__version__,
+        "image_size": settings.size,
+        "batch_size": settings.batch_size,
+        "train_image_size": size,
+        "train_batch_size": batch_size,
+        "parallel": config.parallel,
+        "dtype": config.model.dtype,
+        "sampling": config.sampling.to_dict(),
+        "parameters": parameters(variables["params"]),
+        "images_per_second": settings.batch_size / rows["sampling"]["seconds"],
+        "seconds_per_image": rows["sampling"]["seconds"] / settings.batch_size,
+        "train_step_seconds": rows["train_step"]["seconds"],
+        "peak_memory_bytes": {k: row["peak_memory_bytes"] for k, row in rows.items()},
+        "parts": rows,
+        "end_to_end": flow,
+        "repeats": settings.repeats,
+        "compiled_from_cache": bool(settings.cache),
+        "notes": NOTES,
+    }
+
+
+def train_size(config):
+    """The side of training images: asked for, or the recipe's where it fixes one."""
+    data, settings = config.data, config.benchmark
+    return settings.train_size or data.crop or data.resize or settings.size
+
+
+def inference_programs(task, variables, settings, channels):
+    """{part: Program} of what predicting needs, on images (b, size, size, channels)."""
+    network, b = task.network, settings.batch_size
+    image_key, noise_key = jax.random.split(jax.random.key(0))
+    image = jax.random.normal(image_key, (b, settings.size, settings.size, channels))
+    x_t = jax.random.normal(noise_key, (*image.shape[:3], 1))
+    t = jnp.full((b,), task.schedule.steps // 2, jnp.int32)
+
+    def condition(variables, image):
+        return network.apply(variables, image, method=network.condition)
+
+    def denoise(variables, x_t, t, image, feature):
+        return network.apply(variables, x_t, t, image, feature, method=network.denoise)
+
+    def sample(variables, image, keys):
+        return task.predict(variables, {"image": image}, keys)
+
+    feature, logits = jax.eval_shape(condition, variables, image)
+    if feature is not None:
+        feature = jnp.ones(feature.shape, feature.dtype)
+    programs = {"denoiser": Program(denoise, (variables, x_t, t, image, feature))}
+    if logits is not None:
+        programs["encoder"] = Program(condition, (variables, image))
+    keys = image_keys([str(number) for number in range(b)])
+    programs["sampling"] = Program(sample, (variables, image, keys))
+    return programs
+
+
+def image_keys(names, seed=0):
+    """(b,) keys, as predict draws them."""
+    return jnp.stack([inference.image_key(seed, name) for name in names])
+
+
+def train_program(config, variables, size, batch_size):
+    """The step of training, on an image batch with a square target in each mask."""
+    settings = config.optimizer
+    task = tasks.build(config, parallel.norm_axis(config.parallel))
+    optimiser = optimizer.make_optimizer(settings, config.num_steps)
+    step = parallel.train_step(
+        config.parallel,
+        task.loss,
+        optimiser,
+        ema=settings.ema,
+        accumulate=settings.accumulate,
+        batch_size=batch_size,
+    )
+    shape = (batch_size, size, size, config.data.channels)
+    image = np.random.default_rng(0).standard_normal(shape, np.float32)
+    mask = np.zeros((*shape[:3], 1), np.float32)
+    mask[:, : size // 8 + 1, : size // 8 + 1] = 1
+    placed = parallel.place((state.create(variables, optimiser), jax.random.key(1)))
+    return Program(step, (placed[0], {"image": image, "mask": mask}, placed[1]))
+
+
+def cost(program, repeats):
+    """(the compiled program, what it costs as a dict), compiled once."""
+    function, arguments = program
+    begun = time.perf_counter()
+    compiled = jax.jit(function).lower(*arguments).compile()
+    compile_seconds = time.perf_counter() - begun
+    seconds = [timed(compiled, arguments) for _ in range(1 + repeats)][1:]
+    # Backends may know neither; then the figures are NaN, and null in the file.
+    flops = (compiled.cost_analysis() or {}).get("flops", np.nan)
+    return compiled, {
+        "seconds": statistics.median(seconds),
+        "compile_seconds": compile_seconds,
+        "flops": flops,
+        "gmac": flops / 2e9,
+        "peak_memory_bytes": planned_bytes(compiled.memory_analysis()),
+        "process_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * KIB,
+    }
+
+
+def timed(function, arguments):
+    """Seconds of one call, its results waited for."""
+    begun = time.perf_counter()
+    jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - begun
+
+
+def planned_bytes(plan):
+    """The memory of a compiled program; what results share with arguments counts once.
+
+    NaN where the backend gives no plan.
+    """
+    if plan is None:
+        return np.nan
+    return (
+        plan.argument_size_in_bytes
+        + plan.output_size_in_bytes
+        + plan.temp_size_in_bytes
+        - plan.alias_size_in_bytes
+    )
+
+
+def parameters(params, part=None):
+    """The number of parameters of the whole, or of the network that is the part."""
+    own = {"denoiser": "unet", "encoder": "encoder"}.get(part)
+    return sum(x.size for x in jax.tree.leaves(params[own] if own else params))
+
+
+def end_to_end(config, sample, variables):
+    """The way from PNG files to detections, at the batch size of the benchmark.
+
+    Args:
+      config: whose benchmark.images are drawn, rounded up to whole batches.
+      sample: the compiled program `sampling`.
+
+    Returns:
+      {"images", "seconds", "images_per_second"}, or None for 0 images. Random weights
+      find what they find; their detections are listed all the same.
+    """
+    settings = config.benchmark
+    if not settings.images:
+        return None
+    batches = -(-settings.images // settings.batch_size)
+    config = ConfigDict(config.to_dict())
+    config.predict.update({"size": 0, "tile": 0, "mode": "diffusion"})
+    config.evaluation.batch_size = settings.batch_size
+    config.evaluation.canvas_multiple = settings.size  # so the program's shape fits
+
+    def maps(images, names, seed):
+        output = sample(variables, images, image_keys(names, seed))
+        return jax.tree.map(np.asarray, output)
+
+    with tempfile.TemporaryDirectory() as folder:
+        names = scenes(folder, batches * settings.batch_size, settings.size)
+        begun = time.perf_counter()
+        jobs = pieces.read(list(names), names, config.predict, {})
+        for _, probability in pieces.detect(config, maps, jobs):
+            level = evaluate.threshold(config.evaluation, config.predict.mode)
+            predict.listed(probability > level, probability)
+        seconds = time.perf_counter() - begun
+    return {
+        "images": len(names),
+        "seconds": seconds,
+        "images_per_second": len(names) / seconds,
+    }
+
+
+def scenes(folder, count, size):
+    """Writes generated scenes as 8-bit PNG files; {path: name}."""
+    names = {}
+    for number in range(count):
+        rng = np.random.default_rng(number)
+        scene = synthetic.scene(rng, size=(size, size))
+        path = pathlib.Path(folder) / f"{number}.png"
+        files.write_image(path, np.uint8(np.rint(scene["image"][..., 0] * 255)))
+        names[path] = path.stem
+    return names
+
+
+COLUMNS = {
+    "parameters": lambda row: f"{row['parameters']:,}",
+    "GMAC": lambda row: f"{row['gmac']:.3f}",
+    "seconds": lambda row: f"{row['seconds']:.4f}",
+    "compile s": lambda row: f"{row['compile_seconds']:.1f}",
+    "peak MiB": lambda row: f"{row['peak_memory_bytes'] / 2**20:.1f}",
+    "process MiB": lambda row: f"{row['process_memory_bytes'] / 2**20:.0f}",
+}
+
+
+def table(report):
+    """The report as text for a terminal."""
+    size, batch = report["image_size"], report["batch_size"]
+    side, train_batch = report["train_image_size"], report["train_batch_size"]
+    lines = [
+        f"{report['name']} on {report['device_count']} x {report['device']}, "
+        f"jax {report['jax']}, {report['dtype']}",
+        f"images {size}x{size} in batches of {batch}; training {side}x{side} in "
+        f"batches of {train_batch} ({report['parallel']}); median of "
+        f"{report['repeats']} calls",
+        "",
+        f"{'':12}" + "".join(f"{name:>13}" for name in COLUMNS),
+    ]
+    for name, row in report["parts"].items():
+        cells = "".join(f"{cell(row):>13}" for cell in COLUMNS.values())
+        lines.append(f"{name:12}{cells}")
+    return "\n".join([*lines, "", *remarks(report)])
+
+
+def remarks(report):
+    """What follows from the table, and what its figures leave out."""
+    parts, sampling = report["parts"], report["sampling"]
+    lines = [
+        f"an image ({sampling['sampler']}, {sampling['steps']} steps, "
+        f"{sampling['samples']} samples): {report['seconds_per_image']:.4f} s, "
+        f"{report['images_per_second']:.3f} images a second",
+    ]
+    if report["end_to_end"]:
+        flow = report["end_to_end"]
+        lines.append(
+            f"from {flow['images']} PNG files to detections: "
+            f"{flow['images_per_second']:.3f} images a second"
+        )
+    if "encoder" in parts:
+        share = parts["encoder"]["flops"] / (
+            parts["encoder"]["flops"] + parts["denoiser"]["flops"]
+        )
+        lines.append(
+            f"run once an image, the encoder spares {share:.1%} of every further step"
+        )
+    return lines + [f"{name}: {note}" for name, note in report["notes"].items()]

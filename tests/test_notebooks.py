@@ -1,0 +1,136 @@
+"""The notebooks: committed clean, and executed whole at toy size by our own kernel."""
+
+import json
+import math
+import pathlib
+import re
+
+import nbformat
+import pytest
+from ipykernel import kernelspec
+from nbclient import NotebookClient
+
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
+NAMES = ("01_quickstart", "02_the_diffusion_process")
+ABSOLUTE = re.compile(r"""["'\s=(](/[a-z]+/|~/|[A-Z]:\\)""")
+ADDRESS = re.compile(r"https?://")
+
+
+def read(name):
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def codes(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """A kernel of this very interpreter, at toy size, that writes below tmp_path."""
+    kernelspec.install(prefix=str(tmp_path))
+    variables = {
+        "JUPYTER_PATH": "share/jupyter",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTER_CONFIG_DIR": "config",
+        "IPYTHONDIR": "ipython",
+        "IRSTD_RUNS": "runs",
+    }
+    for variable, folder in variables.items():
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    monkeypatch.setenv("IRSTD_TOY", "1")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    return "python3"
+
+
+def execute(name, kernel, probe):
+    """({cell id: number of pictures}, the value of the expression `probe` at the end).
+
+    A cell that raises fails the test with its traceback.
+    """
+    notebook = read(name)
+    source = f"import json\nprint(json.dumps({probe}))"
+    notebook.cells.append(nbformat.v4.new_code_cell(source, id="probe"))
+    resources = {"metadata": {"path": str(FOLDER)}}
+    NotebookClient(
+        notebook, timeout=600, kernel_name=kernel, resources=resources
+    ).execute()
+    pictures = {
+        cell.id: sum("image/png" in output.get("data", {}) for output in cell.outputs)
+        for cell in codes(notebook)
+    }
+    return pictures, json.loads(notebook.cells[-1].outputs[-1].text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_committed_clean(name):
+    """No outputs, no machine's paths, no address, and ids that stay and tell."""
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert all(not c.outputs and c.execution_count is None for c in codes(notebook))
+    for cell in notebook.cells:
+        assert not ABSOLUTE.search(cell.source) and not ADDRESS.search(cell.source)
+        assert re.fullmatch(r"[a-z]+(-[a-z]+)*", cell.id), cell.id
+    assert 'REPOSITORY = ""' in codes(notebook)[0].source
+
+
+def test_both_set_up_alike():
+    one, two = (codes(read(name))[:2] for name in NAMES)
+    assert [cell.source for cell in one] == [cell.source for cell in two]
+
+
+def test_equations_are_numbered_in_order():
+    for name in NAMES:
+        text = "".join(c.source for c in read(name).cells if c.cell_type == "markdown")
+        found = [int(n) for n in re.findall(r"\\tag\{(\d+)\}", text)]
+        in_dollars = [int(n) for n in re.findall(r"\((\d+)\)", text)]
+        assert found and found == list(range(1, len(found) + 1))
+        assert set(in_dollars) <= set(found)  # what is referred to is there
+
+
+# A kernel's sockets and its event loop are closed by garbage collection in pyzmq and
+# tornado; nothing of it is ours to close.
+CLOSING = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@CLOSING
+def test_quickstart(kernel, tmp_path):
+    probe = """{
+        "code": code, "problems": problems, "modes": report["modes"],
+        "steps": [row["step"] for row in history if "loss" in row],
+        "losses": [row["loss"] for row in history if "loss" in row],
+        "chain": chain.shape, "images": len(found)}"""
+    pictures, told = execute("01_quickstart", kernel, probe)
+    assert told["code"] == 0 and told["problems"] == 0
+    assert told["steps"] == [1, 2, 3, 4]
+    assert all(math.isfinite(loss) for loss in told["losses"])
+    assert set(told["modes"]) >= {"diffusion", "discriminative", "fused"}
+    for mode, scores in told["modes"].items():
+        assert 0 <= scores["IoU"] <= 1 and 0 <= scores["Fa"] <= 1, mode
+    assert told["chain"] == [2, 32, 32] and told["images"] == 8
+    expected = ("scenes", "curve", "sheet", "roc", "strip", "predict")
+    assert {cell: pictures[cell] for cell in expected} == {
+        cell: 2 if cell == "strip" else 1 for cell in expected
+    }
+    assert (tmp_path / "runs" / "quickstart_tiny" / "best.safetensors").is_file()
+
+
+@CLOSING
+def test_the_diffusion_process(kernel):
+    probe = """{
+        "refusal": refusal, "slopes": slopes, "wrong": wrong,
+        "deviation": float(max(deviations)), "calibration": calibration / by_chance,
+        "distances": {n: [float(x) for x in d] for n, d in distances.items()},
+        "gaps": gaps}"""
+    pictures, told = execute("02_the_diffusion_process", kernel, probe)
+    assert "does not work with 20 steps" in told["refusal"]
+    for name, slope in told["slopes"].items():
+        assert slope == pytest.approx(1 if name == "ddim" else 2, abs=0.05), name
+    assert told["wrong"]["staple"] < told["wrong"]["majority"] / 2
+    # Shares of 65,536 pixels: four standard errors of the widest.
+    assert told["deviation"] < 4 * 0.5 / 256
+    assert told["calibration"] < 1.5
+    assert told["distances"]["dpm_solver"][-1] < 0.05 < told["distances"]["ddim"][-1]
+    assert told["gaps"] == sorted(told["gaps"], reverse=True)
+    two = ("forward", "chain")
+    drawing = [cell for cell, number in pictures.items() if number]
+    assert len(drawing) >= 11 and all(pictures[cell] == 2 for cell in two)

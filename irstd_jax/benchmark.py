@@ -36,7 +36,7 @@ NOTES = {
     "seconds": "median of the calls after a warm-up, each waited for to its end",
     "flops": "XLA's count of the compiled program, on one device; the body of a loop "
     "counts once, so sampling holds one step",
-    "gmac": "flops / 2e9",
+    "gmac": "flops / 2e9; with all arithmetic, so a little above the products alone",
     "peak_memory_bytes": "XLA's plan for one device: arguments + results + temporaries",
     "process_memory_bytes": "the largest resident set of the process so far",
 }
@@ -324,7 +324,7 @@ def remarks(report):
     parts, sampling = report["parts"], report["sampling"]
     lines = [
         f"an image ({sampling['sampler']}, {sampling['steps']} steps, "
-        f"{sampling['samples']} samples): {report['seconds_per_image']:.4f} s, "
+        f"samples: {sampling['samples']}): {report['seconds_per_image']:.4f} s, "
         f"{report['images_per_second']:.3f} images a second",
     ]
     if report["end_to_end"]:

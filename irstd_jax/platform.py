@@ -9,7 +9,10 @@ import os
 import pathlib
 import shutil
 
+import jaxlib
+
 FAST_CPU_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type="
+QUICK_COMPILATION = "--xla_llvm_disable_expensive_passes=true"
 
 
 def has_nvidia_gpu():
@@ -18,26 +21,29 @@ def has_nvidia_gpu():
     return driver or shutil.which("nvidia-smi") is not None
 
 
-def prepare(simulated_devices=None, environment=os.environ):
+def cpu_flags(quick=False):
+    """XLA's flags that pay on a CPU, as a list."""
+    # XLA aborts the process at a flag it does not know.
+    if not jaxlib.__version__.startswith("0.10."):
+        return []
+    return [FAST_CPU_CONVOLUTIONS] + quick * [QUICK_COMPILATION]
+
+
+def prepare(simulated_devices=None, quick=False, environment=os.environ):
     """Sets JAX's environment variables; call it before jax is imported.
 
     Args:
       simulated_devices: the number of devices that the CPU shall show, or None.
+      quick: compile sooner, for tests, whose programs run for milliseconds.
       environment: the mapping that is changed.
     """
-    import jaxlib
-
     if not has_nvidia_gpu() and not pathlib.Path("/dev/accel0").exists():
         # A CUDA build of JAX would print its traceback before it falls back.
         environment.setdefault("JAX_PLATFORMS", "cpu")
-    if "XLA_FLAGS" not in environment:
-        flags = []
-        # XLA aborts the process at a flag it does not know.
-        if jaxlib.__version__.startswith("0.10."):
-            flags.append(FAST_CPU_CONVOLUTIONS)
-        if simulated_devices:
-            flags.append(f"--xla_force_host_platform_device_count={simulated_devices}")
-        environment["XLA_FLAGS"] = " ".join(flags)
+    flags = cpu_flags(quick)
+    if simulated_devices:
+        flags.append(f"--xla_force_host_platform_device_count={simulated_devices}")
+    environment.setdefault("XLA_FLAGS", " ".join(flags))
     cache = pathlib.Path(environment.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     environment.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "irstd_jax"))
     environment.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

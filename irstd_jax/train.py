@@ -54,9 +54,7 @@ def run(config, workdir):
                 if step > first and (evaluates or saves):
                     pending = check(pending, out, config.log_every)
                 if step > first and evaluates:
-                    best = judge(
-                        step, state.inference_variables(train_state), best, out
-                    )
+                    best = judge(step, train_state.ema, best, out)
                 if step > first and saves:
                     progress = {"batches": batches.get_state(), "best": finite(best)}
                     checkpoint.save(manager, step, train_state, progress)

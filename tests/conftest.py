@@ -5,7 +5,7 @@ import pathlib
 
 from irstd_jax import platform
 
-platform.prepare(simulated_devices=8)
+platform.prepare(simulated_devices=8, quick=True)
 
 import pytest  # noqa: E402
 

@@ -1,10 +1,10 @@
-"""One of several processes of a toy run: PORT COUNT INDEX WORKDIR (see test_processes)."""
+"""One of several processes of a toy run: PORT COUNT INDEX WORKDIR."""
 
 import sys
 
 from irstd_jax import platform
 
-platform.prepare(simulated_devices=1)
+platform.prepare(simulated_devices=1, quick=True)
 
 import jax  # noqa: E402
 

@@ -10,14 +10,16 @@ import time
 
 import pytest
 
+from irstd_jax import platform
+
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = "--config=configs/quickstart.py:tiny"
 
 
 def launch(*flags, **options):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     # One device, as on a user's machine, and not the tests' eight.
-    environment.pop("XLA_FLAGS", None)
+    flags = " ".join(platform.cpu_flags(quick=True))
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     return subprocess.Popen(
         [sys.executable, "launch.py", *flags],
         cwd=ROOT,

@@ -87,12 +87,6 @@ def test_equations_are_numbered_in_order():
         assert set(in_dollars) <= set(found)  # what is referred to is there
 
 
-# A kernel's sockets and its event loop are closed by garbage collection in pyzmq and
-# tornado; nothing of it is ours to close.
-CLOSING = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-
-
-@CLOSING
 def test_quickstart(kernel, tmp_path):
     probe = """{
         "code": code, "problems": problems, "modes": report["modes"],
@@ -114,7 +108,6 @@ def test_quickstart(kernel, tmp_path):
     assert (tmp_path / "runs" / "quickstart_tiny" / "best.safetensors").is_file()
 
 
-@CLOSING
 def test_the_diffusion_process(kernel):
     probe = """{
         "refusal": refusal, "slopes": slopes, "wrong": wrong,

@@ -66,5 +66,6 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
     np.testing.assert_allclose(losses(one), losses(two), rtol=1e-5)
     (state_one, progress_one), (state_two, progress_two) = restored(one), restored(two)
     assert progress_one["batches"] == progress_two["batches"]
-    for a, b in zip(jax.tree.leaves(state_one), jax.tree.leaves(state_two), strict=True):
+    leaves = (jax.tree.leaves(x) for x in (state_one, state_two))
+    for a, b in zip(*leaves, strict=True):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5)

@@ -13,10 +13,10 @@ class TrainState(NamedTuple):
       step: () int32, the number of updates so far.
       params: the trained parameters.
       batch_stats: BatchNorm's running statistics (empty without BatchNorm).
-      ema: exponential moving averages {"params", "batch_stats"}, from the initial values
-        on. The released code averages the parameters alone, and its average then meets
-        the statistics of another network: at step 400 of `nuaa_sirst.py:small` that
-        moves the logits of targets from -0.4 to -8.6.
+      ema: moving averages {"params", "batch_stats"}, from the initial values on. The
+        released code averages the parameters alone, and its average then meets the
+        statistics of another network: at step 400 of `nuaa_sirst.py:small` that moved
+        the mean logit of target pixels from -0.4 to -8.6.
       opt_state: of the optimiser.
     """
 

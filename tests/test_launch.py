@@ -10,16 +10,13 @@ import time
 
 import pytest
 
-from irstd_jax import platform
-
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = "--config=configs/quickstart.py:tiny"
 
 
 def launch(*flags, **options):
-    # One device, as on a user's machine, and not the tests' eight.
-    flags = " ".join(platform.cpu_flags(quick=True))
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    # The flags of conftest.py are inherited, so that compiled programs are shared.
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, "launch.py", *flags],
         cwd=ROOT,

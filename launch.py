@@ -46,7 +46,6 @@ flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
 flags.DEFINE_string("input", None, "predict: image or folder; convert: file.")
 flags.DEFINE_string("output", None, "predict: folder; convert: file.")
 flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
-flags.DEFINE_string("key", "", "convert: which of a file's several state dicts.")
 flags.DEFINE_string("key", "", "convert: which state dict of a file with several.")
 flags.DEFINE_bool("distributed", False, "Join the processes of a cluster.")
 FLAGS = flags.FLAGS

@@ -31,4 +31,5 @@ def dependencies():
     return cuda if has_nvidia_gpu() else pins()
 
 
-setup(install_requires=dependencies())
+if __name__ == "__main__":
+    setup(install_requires=dependencies())

@@ -16,7 +16,9 @@ from irstd_jax import files
 
 KEPT = 2
 # Fields that change what a run shows or where things lie, and not its numbers.
-FREE_FIELDS = ("log_every", "checkpoint_every", "weights", "predict", "evaluation")
+FREE_FIELDS = (
+    *("log_every", "checkpoint_every", "weights", "predict", "evaluation", "benchmark"),
+)
 
 
 def open_manager(workdir):

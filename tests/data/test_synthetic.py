@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 from scipy import ndimage
 
-from irstd_jax.data import synthetic
+from irstd_jax.data import scenery, synthetic
 
 EIGHT = np.ones((3, 3))
 
@@ -181,9 +181,9 @@ def test_a_drawn_target_is_one_whole_body_inside_its_patch(name):
 
 def test_fractal_noise_has_the_slope_asked_for():
     n, slope = 256, 2.0
-    noise = synthetic.fractal(np.random.default_rng(0), n, n, slope)
+    noise = scenery.fractal(np.random.default_rng(0), n, n, slope)
     power = np.abs(np.fft.rfft2(noise)) ** 2
-    f = np.hypot(*synthetic.frequencies(n, n))
+    f = np.hypot(*scenery.frequencies(n, n))
     keep = (f > 0.02) & (f < 0.4)
     fitted = np.polyfit(np.log(f[keep]), np.log(power[keep]), 1)[0]
     assert fitted == pytest.approx(-slope, abs=0.1)

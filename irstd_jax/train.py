@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 
 from irstd_jax import data, evaluate, inference, tasks, viz
 from irstd_jax.data import pipeline
-from irstd_jax.training import checkpoint, optimizer, parallel, state, writer
+from irstd_jax.training import averaging, checkpoint, optimizer, parallel, state, writer
 from irstd_jax.weights import store
 
 INTERRUPTED = 143  # 128 + SIGTERM, as shells report it
@@ -33,7 +33,7 @@ def run(config, workdir):
     """
     checkpoint.guard_config(workdir, config)
     source = data.load(config.data, "train")
-    judge = Validation(config, workdir)
+    judge = Validation(config, workdir, source)
     step_fn, train_state, step_key, batches = prepare(config, source)
     best = -math.inf
     with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
@@ -54,7 +54,7 @@ def run(config, workdir):
                 if step > first and (evaluates or saves):
                     pending = check(pending, out, config.log_every)
                 if step > first and evaluates:
-                    best = judge(step, train_state.ema, best, out)
+                    best = judge(step, train_state, best, out)
                 if step > first and saves:
                     progress = {"batches": batches.get_state(), "best": finite(best)}
                     checkpoint.save(manager, step, train_state, progress)
@@ -87,19 +87,24 @@ def prepare(config, source):
         accumulate=settings.accumulate,
         batch_size=config.data.batch_size,
     )
-    batches = pipeline.training_batches(
-        source,
-        pipeline.preparation(config.data).training,
-        config.data.batch_size,
-        config.seed,
-        jax.process_index(),
-        jax.process_count(),
-        config.data.threads,
-    )
+    batches = stream(config, source, jax.process_index(), jax.process_count())
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
     train_state = state.create(task.init(init_key), optimiser)
     train_state, step_key = parallel.place((train_state, step_key))
     return step_fn, train_state, step_key, batches
+
+
+def stream(config, source, process_index=0, process_count=1):
+    """The training batches of a process; by default whole ones."""
+    return pipeline.training_batches(
+        source,
+        pipeline.preparation(config.data).training,
+        config.data.batch_size,
+        config.seed,
+        process_index,
+        process_count,
+        config.data.threads,
+    )
 
 
 def finite(best):
@@ -144,9 +149,10 @@ class Validation:
     their own, `best.safetensors`; the test part is never looked at.
     """
 
-    def __init__(self, config, workdir):
-        self.config, self.workdir = config, workdir
+    def __init__(self, config, workdir, training):
+        self.config, self.workdir, self.training = config, workdir, training
         task = tasks.build(config)
+        self.calibrate = averaging.calibrator(task.loss)
         sampling = dataclasses.replace(
             task.sampling,
             sampler=config.validation.sampler,
@@ -157,9 +163,12 @@ class Validation:
         self.predict = inference.predictor(task)
         self.source = data.load(config.data, "validation")
 
-    def __call__(self, step, variables, best, out):
+    def __call__(self, step, train_state, best, out):
         settings = self.config.validation
-        variables = jax.device_get(variables)
+        averaged = jax.device_get((train_state.ema, train_state.batch_stats))
+        variables = self.calibrate(
+            *averaged, stream(self.config, self.training), jax.random.key(0)
+        )
         judged = evaluate.judge(
             self.config,
             functools.partial(self.predict, variables),

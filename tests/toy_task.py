@@ -20,7 +20,7 @@ class ToyNetwork(nn.Module):
     @nn.compact
     def __call__(self, x, train=False):
         x = nn.Conv(4, (3, 3), use_bias=False)(x)
-        x = nn.BatchNorm(use_running_average=not train, axis_name=self.axis)(x)
+        x = nn.BatchNorm(not train, momentum=0.9, axis_name=self.axis)(x)
         return nn.Conv(1, (3, 3))(nn.relu(x))
 
 

@@ -49,8 +49,7 @@ def update(state, grads, batch_stats, optimizer, decay):
     """The next state: one step of the optimiser and of the moving average."""
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    live = {"params": params, "batch_stats": batch_stats}
-    ema = jax.tree.map(lambda e, x: decay * e + (1 - decay) * x, state.ema, live)
+    ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
     return state._replace(
         step=state.step + 1,
         params=params,
@@ -133,7 +132,7 @@ def train_step(backend, loss, optimizer, *, ema, accumulate, batch_size):
       backend: a name in BACKENDS.
       loss: `(variables, batch, keys) -> (scalar, {"terms": .., "batch_stats": ..})`.
       optimizer: an optax transformation.
-      ema: decay of the moving averages, in [0, 1).
+      ema: decay of the moving average, in [0, 1).
       accumulate: parts into which a device's batch is cut to save memory.
       batch_size: of the global batch.
 

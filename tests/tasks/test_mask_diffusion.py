@@ -164,5 +164,7 @@ def test_soft_iou_against_the_hard_one():
 
 
 def test_an_empty_mask_without_detection_costs_nothing():
-    loss = mask_diffusion.soft_iou(jnp.full((1, 8, 8, 1), -60.0), jnp.zeros((1, 8, 8, 1)))
+    loss = mask_diffusion.soft_iou(
+        jnp.full((1, 8, 8, 1), -60.0), jnp.zeros((1, 8, 8, 1))
+    )
     np.testing.assert_allclose(loss, 0, atol=1e-6)

@@ -120,12 +120,10 @@ def test_accumulated_gradient_is_the_mean():
     np.testing.assert_allclose(whole["w"], parts["w"], rtol=1e-6)
 
 
-def test_averages_start_from_the_initial_values():
+def test_average_starts_from_the_initial_parameters():
     before, (after, _) = first_state(), on_one_device(1)
     expected = jax.tree.map(
-        lambda old, new: 0.9 * old + 0.1 * new,
-        {"params": before.params, "batch_stats": before.batch_stats},
-        {"params": after.params, "batch_stats": after.batch_stats},
+        lambda old, new: 0.9 * old + 0.1 * new, before.params, after.params
     )
     assert_same(after.ema, expected)
 

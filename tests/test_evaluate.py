@@ -1,0 +1,89 @@
+"""Judging: perfect maps score perfectly, thresholds are each mode's."""
+
+import json
+
+import numpy as np
+import pytest
+
+from configs import quickstart
+from irstd_jax import data, evaluate, tasks
+
+
+@pytest.fixture(scope="module")
+def config():
+    settings = quickstart.get_config("tiny")
+    settings.data.count = {"train": 8, "validation": 2, "test": 5}
+    settings.evaluation.update({"size": 0, "batch_size": 2})
+    settings.evaluation.fused_threshold = 0.2
+    return settings
+
+
+@pytest.fixture(scope="module")
+def source(config):
+    return data.load(config.data, "test")
+
+
+@pytest.fixture(scope="module")
+def truth(source):
+    return {
+        sample["name"]: np.float32(sample["mask"])
+        for sample in map(source.__getitem__, range(5))
+    }
+
+
+def answers(truth, **maps):
+    """A predictor that gives functions of the truth."""
+
+    def predict(images, names, seed):
+        return {
+            mode: np.stack([change(truth[name]) for name in names])
+            for mode, change in maps.items()
+        }
+
+    return predict
+
+
+def test_truth_scores_one_and_nothing_scores_zero(config, source, truth):
+    predict = answers(truth, diffusion=lambda m: m, discriminative=lambda m: 0 * m)
+    scores = evaluate.scores(evaluate.judge(config, predict, source))
+    assert scores["diffusion"]["IoU"] == scores["diffusion"]["Pd"] == 1
+    assert scores["diffusion"]["Fa"] == 0
+    assert scores["discriminative"]["IoU"] == scores["discriminative"]["Pd"] == 0
+
+
+def test_the_fused_mode_has_its_own_threshold(config, source, truth):
+    low = lambda m: 0.3 * m  # noqa: E731
+    judged = evaluate.judge(config, answers(truth, diffusion=low, fused=low), source)
+    scores = evaluate.scores(judged)
+    assert scores["fused"]["IoU"] == 1 and scores["diffusion"]["IoU"] == 0
+
+
+def test_counts_do_not_depend_on_the_batches(config, source, truth):
+    predict = answers(truth, diffusion=lambda m: np.roll(m, 1, 0))
+    one = evaluate.judge(config, predict, source).counts["diffusion"]
+    other = config.copy_and_resolve_references()
+    other.evaluation.batch_size = 3
+    two = evaluate.judge(other, predict, source).counts["diffusion"]
+    for a, b in zip(one.overlap, two.overlap, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_limit_takes_images_evenly(config, source, truth):
+    predict = answers(truth, diffusion=lambda m: m)
+    assert evaluate.judge(config, predict, source, limit=2).count == 2
+
+
+def test_report_and_pictures_are_whole(config, source, truth, tmp_path):
+    predict = answers(truth, diffusion=lambda m: 0.9 * m, fused=lambda m: m)
+    judged = evaluate.judge(config, predict, source)
+    report = evaluate.make_report(
+        config, judged, source, tasks.build(config), "made up"
+    )
+    paths = evaluate.write(tmp_path, report, judged)
+    assert all(path.stat().st_size > 500 for path in paths)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["protocol"]["count"] == 5 and told["protocol"]["weights"] == "made up"
+    assert told["modes"]["fused"]["threshold"] == 0.2
+    assert told["modes"]["diffusion"]["intervals"]["IoU"] == [1.0, 1.0]
+    text = evaluate.table(report)
+    assert "IoU" in text and "fused" in text and "1.0000" in text

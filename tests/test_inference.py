@@ -1,0 +1,101 @@
+"""Images of any size through batches of one canvas each."""
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from irstd_jax import inference
+from irstd_jax.weights import store
+
+SIZES = [(20, 31), (32, 32), (9, 40), (21, 30), (64, 33), (20, 31), (18, 32)]
+
+
+def samples():
+    rng = np.random.default_rng(0)
+    for i, size in enumerate(SIZES):
+        yield {"name": f"image{i}", "image": rng.random((*size, 1), np.float32)}
+
+
+def run(predict, batch_size=2):
+    return list(
+        inference.predictions(
+            predict,
+            samples(),
+            lambda image: np.repeat(image, 3, -1),
+            batch_size=batch_size,
+            multiple=32,
+            seed=0,
+        )
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_every_image_comes_back_once_at_its_own_size(batch_size):
+    shapes = set()
+
+    def predict(images, names, seed):
+        shapes.add(images.shape)
+        return {"diffusion": images[..., :1], "samples": images[:, None, ..., :1]}
+
+    done = run(predict, batch_size)
+    assert sorted(s["name"] for s, _ in done) == [f"image{i}" for i in range(7)]
+    for sample, prediction in done:
+        np.testing.assert_array_equal(prediction["diffusion"], sample["image"])
+        np.testing.assert_array_equal(prediction["samples"][0], sample["image"])
+    canvases = {(32, 32), (32, 64), (64, 64)}
+    assert shapes == {(batch_size, *canvas, 3) for canvas in canvases}
+
+
+def test_an_image_s_key_is_of_its_name_and_the_seed():
+    data = lambda *args: jax.random.key_data(inference.image_key(*args)).tolist()  # noqa: E731
+    assert data(0, "a") == data(0, "a")
+    assert len({str(data(*args)) for args in ((0, "a"), (1, "a"), (0, "b"))}) == 3
+
+
+class Noise:
+    """A task that answers with noise from the keys alone."""
+
+    def predict(self, variables, batch, keys):
+        shape = batch["image"].shape[1:]
+        draw = jax.vmap(lambda key: jax.random.normal(key, shape))
+        return {"diffusion": draw(keys) + variables["params"]["w"]}
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_devices_and_batches_do_not_change_a_result(count):
+    predict = inference.predictor(Noise())
+    variables = {"params": {"w": np.float32(2)}}
+    names = [f"n{i}" for i in range(count)]
+    images = np.zeros((count, 4, 4, 1), np.float32)
+    together = predict(variables, images, names, 7)["diffusion"]
+    alone = predict(variables, images[:1], names[1:2], 7)["diffusion"]
+    np.testing.assert_array_equal(together[1:2], alone)
+
+
+def test_the_weights_know_their_network(tmp_path):
+    theirs = {
+        "name": "a",
+        "model": {"name": "irstd_diff", "channels": 8},
+        "task": {"parameterisation": "v"},
+        "data": {"channels": 1, "normalisation": "nudt"},
+    }
+    store.save(tmp_path / inference.BEST, {"params": {}}, {"config": theirs})
+    config = ConfigDict(
+        {
+            "weights": "",
+            "model": {"name": "irstd_diff", "channels": 64},
+            "task": {"parameterisation": "eps", "encoder_weight": 10.0},
+            "data": {"channels": 3, "normalisation": "nuaa", "root": "data"},
+        }
+    )
+    merged, _, about = inference.trained(config, tmp_path)
+    assert merged.model.channels == 8 and merged.task.parameterisation == "v"
+    assert merged.task.encoder_weight == 10.0 and merged.data.root == "data"
+    assert (merged.data.channels, merged.data.normalisation) == (1, "nudt")
+    assert about["config"]["name"] == "a" and config.model.channels == 64
+
+
+def test_no_weights_says_how_to_get_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="train first"):
+        inference.trained(ConfigDict({"weights": ""}), tmp_path)

@@ -1,0 +1,43 @@
+"""Our weights file: what goes in comes out, and nothing else is taken for one."""
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from irstd_jax.weights import store
+
+VARIABLES = {
+    "params": {"conv": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}},
+    "batch_stats": {"norm": {"mean": np.ones(3, np.float32)}},
+}
+
+
+def test_round_trip(tmp_path):
+    about = {"config": {"name": "toy"}, "step": 3, "score": np.float32(0.5)}
+    store.save(tmp_path / "w.safetensors", VARIABLES, about)
+    variables, told = store.load(tmp_path / "w.safetensors")
+    assert told == {"config": {"name": "toy"}, "step": 3, "score": 0.5}
+    np.testing.assert_array_equal(
+        variables["params"]["conv"]["kernel"], VARIABLES["params"]["conv"]["kernel"]
+    )
+    np.testing.assert_array_equal(variables["batch_stats"]["norm"]["mean"], np.ones(3))
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "w.safetensors"
+    store.save(path, VARIABLES, {})
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ValueError, match="w.safetensors is damaged"):
+        store.load(path)
+
+
+def test_another_kind_of_file_is_sent_to_convert(tmp_path):
+    path = tmp_path / "theirs.safetensors"
+    safetensors.numpy.save_file({"a": np.zeros(2)}, path)
+    with pytest.raises(ValueError, match="--mode=convert"):
+        store.load(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no weights file"):
+        store.load(tmp_path / "none.safetensors")

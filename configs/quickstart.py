@@ -15,14 +15,15 @@ def get_config(variant=""):
     common.small(config)
     common.narrow(config, 8, 16, (1, 2, 4), ())
     config.model.encoder_heights = (5, 4, 0)
-    config.num_steps = 600
-    config.evaluate_every = 300
-    config.checkpoint_every = 100
+    config.num_steps = 250
+    config.log_every = 10
+    config.evaluate_every = 250
+    config.checkpoint_every = 50
     config.data.update({"normalisation": "nuaa", "crop": 64, "batch_size": 16})
     config.data.size = 128
     config.data.seed = 0
     config.data.count = {"train": 200, "validation": 16, "test": 40}
-    config.optimizer.warmup = 50
+    config.optimizer.update({"warmup": 20, "ema": 0.98})
     # The middle of three levels attends over a quarter of the image: smaller tiles.
     config.predict.update({"tile": 256, "overlap": 32})
     config.evaluation.canvas_multiple = 64

@@ -196,6 +196,7 @@ def small(config):
     config.sampling.update({"sampler": "ddim", "steps": 5})
     config.validation.update({"steps": 3})
     config.evaluation.update({"size": 0, "canvas_multiple": 128})
+    config.predict.mode = "fused_logodds"  # above `diffusion` on validation images
 
 
 def tiny(config):

@@ -15,11 +15,11 @@ def get_config(variant=""):
     common.small(config)
     common.narrow(config, 8, 16, (1, 2, 4), ())
     config.model.encoder_heights = (5, 4, 0)
-    config.num_steps = 250
+    config.num_steps = 280
     config.log_every = 10
-    config.evaluate_every = 250
+    config.evaluate_every = 280
     config.checkpoint_every = 50
-    config.data.update({"normalisation": "nuaa", "crop": 64, "batch_size": 16})
+    config.data.update({"normalisation": "nuaa", "crop": 64, "batch_size": 8})
     config.data.size = 128
     config.data.seed = 0
     config.data.count = {"train": 200, "validation": 16, "test": 40}

@@ -191,18 +191,19 @@ def write(workdir, report, judged):
 
 
 def table(report):
-    """The report as text for a terminal."""
+    """The report as text for a terminal: a figure, and its interval below it."""
     modes = report["modes"]
-    lines = [report["words"], ""]
-    lines.append(f"{'':14}" + "".join(f"{mode:>16}" for mode in modes))
+    rows = [["", *modes]]
     for name in SHOWN:
-        cells = [cell(name, values) for values in modes.values()]
-        lines.append(f"{label(name):14}" + "".join(f"{c:>16}" for c in cells))
-        ranges = [
-            interval(name, values["intervals"][name]) for values in modes.values()
-        ]
-        lines.append(f"{'':14}" + "".join(f"{r:>16}" for r in ranges))
-    return "\n".join(lines)
+        rows.append([label(name), *(cell(name, values) for values in modes.values())])
+        bounds = (values["intervals"][name] for values in modes.values())
+        rows.append(["", *(interval(name, pair) for pair in bounds)])
+    width = 2 + max(len(text) for row in rows for text in row)
+    lines = [
+        f"{head:18}" + "".join(text.rjust(width) for text in texts)
+        for head, *texts in rows
+    ]
+    return "\n".join([report["words"], "", *lines])
 
 
 def label(name):

@@ -87,3 +87,13 @@ def test_report_and_pictures_are_whole(config, source, truth, tmp_path):
     assert told["modes"]["diffusion"]["intervals"]["IoU"] == [1.0, 1.0]
     text = evaluate.table(report)
     assert "IoU" in text and "fused" in text and "1.0000" in text
+
+
+def test_columns_of_the_table_stay_apart():
+    """Fa near 1 has intervals of 25 characters."""
+    values = dict.fromkeys(evaluate.SHOWN, 1.0)
+    values["intervals"] = dict.fromkeys(evaluate.SHOWN, (1.0, 1.0))
+    text = evaluate.table({"words": "words", "modes": {"a": values, "b": values}})
+    rows = text.splitlines()[2:]
+    assert len({len(row) for row in rows}) == 1
+    assert "1000000.00-1000000.00  1000000.00-1000000.00" in text

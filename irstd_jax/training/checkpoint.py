@@ -17,7 +17,12 @@ from irstd_jax import files
 KEPT = 2
 # Fields that change what a run shows or where things lie, and not its numbers.
 FREE_FIELDS = (
-    *("log_every", "checkpoint_every", "weights", "predict", "evaluation", "benchmark"),
+    "log_every",
+    "checkpoint_every",
+    "weights",
+    "evaluation",
+    "predict",
+    "benchmark",
 )
 
 

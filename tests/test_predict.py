@@ -46,6 +46,7 @@ def config():
     settings.evaluation.batch_size = 2
     settings.evaluation.canvas_multiple = 16
     settings.predict.update({"tile": 32, "overlap": 8, "probabilities": True})
+    settings.predict.mode = "diffusion"
     return settings
 
 

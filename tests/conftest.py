@@ -7,7 +7,13 @@ from irstd_jax import platform
 
 platform.prepare(simulated_devices=8, quick=True)
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+# The same examples in every run: whether a change passes must not depend on luck. Look
+# for new ones with --hypothesis-profile=default.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

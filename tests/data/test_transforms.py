@@ -102,7 +102,7 @@ def test_flips_and_turns_reach_every_orientation(name, ways):
 @quick
 @given(h=sides, w=sides, seed=seeds, low=st.floats(0.3, 2))
 def test_scaling_keeps_targets_in_their_places(h, w, seed, low):
-    """The centre of a target moves with the pixel grid, to within a coarse pixel."""
+    """The centre of a target moves with the grid, to within half a coarse pixel."""
     sample = encoded(h, w, seed, targets=1)
     scaled = transforms.scale(sample, np.random.default_rng(seed), low, low)
     assert scaled["mask"].shape[:2] == (max(round(h * low), 1), max(round(w * low), 1))
@@ -110,7 +110,27 @@ def test_scaling_keeps_targets_in_their_places(h, w, seed, low):
     old, new = (ndimage.center_of_mass(s["mask"][..., 0]) for s in (sample, scaled))
     ratio = np.array(scaled["mask"].shape[:2]) / (h, w)
     shift = (np.array(new) + 0.5) - (np.array(old) + 0.5) * ratio
-    assert np.all(np.abs(shift) <= np.maximum(ratio, 1))
+    assert np.all(np.abs(shift) <= 0.5 * np.maximum(ratio, 1) + 1e-9)
+
+
+def test_a_thin_target_keeps_its_middle():
+    """No pixel of it is half covered, and its first pixel is not the answer."""
+    mask = np.zeros((4, 32, 1), np.uint8)
+    mask[2, 23:26] = 1
+    sample = {"name": "a", "image": mask.astype(np.float32), "mask": mask}
+    scaled = transforms.scale(sample, np.random.default_rng(0), 0.84375, 0.84375)
+    np.testing.assert_array_equal(np.argwhere(scaled["mask"][..., 0])[:, 1], [20])
+
+
+@quick
+@given(h=sides, w=sides, seed=seeds, low=st.floats(0.3, 2))
+def test_cover_is_exact(h, w, seed, low):
+    """Against counting on the grid that both sizes divide; areas are kept."""
+    mask = encoded(h, w, seed)["mask"][..., 0]
+    size = max(round(h * low), 1), max(round(w * low), 1)
+    fine = np.kron(mask, np.ones(size))
+    blocks = fine.reshape(size[0], h, size[1], w).mean((1, 3))
+    np.testing.assert_allclose(transforms.covered(mask, size), blocks, atol=1e-9)
 
 
 @quick

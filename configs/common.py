@@ -12,8 +12,8 @@ def variant_of(name, variants):
     return variants[name]
 
 
-def irstd_diff(name, dataset, split):
-    """The paper's recipe (Table I and section IV.A) on one data set.
+def recipe(name, dataset, split):
+    """The blocks that every task has; `task` and `model` are still to come.
 
     Args:
       name: of the recipe, and of its default workdir.
@@ -29,34 +29,8 @@ def irstd_diff(name, dataset, split):
             "evaluate_every": 5_000,
             "checkpoint_every": 1_000,
             "weights": "",  # a weights file; "" = the best of the workdir
+            "start": "",  # a weights file from which training begins; "" = at random
             "parallel": "pmap",  # or "sharded"
-            "task": {
-                "name": "mask_diffusion",
-                "parameterisation": "eps",  # or "x0", "v"
-                "mask_range": (0.0, 1.0),  # or (-1.0, 1.0)
-                "schedule": "linear",
-                "steps": 100,
-                "encoder_weight": 10.0,  # lambda of Eq. 16
-                "iou_weight": 0.0,  # of soft IoU on the encoder's maps; not the paper
-            },
-            "model": {
-                "name": "irstd_diff",
-                "image_channels": 3,
-                "channels": 64,
-                "channel_mult": (1, 1, 2, 2, 4, 4),
-                "num_res_blocks": 2,
-                "num_heads": 4,
-                "attention_downsamplings": (16,),
-                "encoder_channels": 64,
-                "encoder_heights": (7, 6, 5, 4, 0, 0),
-                "conditional_encoder": True,
-                "liw": True,
-                "liw_levels": 2,
-                "detach_condition": True,
-                "token_layout": "spatial",
-                "dtype": "float32",
-                "remat": False,
-            },
             "data": {
                 "name": dataset,
                 "root": os.environ.get("IRSTD_DATA", "data"),
@@ -67,8 +41,8 @@ def irstd_diff(name, dataset, split):
                 "batch_size": 4,
                 "threads": 4,
                 "channels": 3,
-                "normalisation": "irstd_diff_sirst",
-                "resize": 256,  # both sides, as the paper; 0 = native size
+                "normalisation": "none",
+                "resize": 0,  # both sides in pixels; 0 = native size
                 "crop": 0,  # side of training crops; 0 = whole images
                 "target_share": 0.5,  # of the crops that shall hold a target
                 "augment": no_augmentation(),
@@ -82,40 +56,20 @@ def irstd_diff(name, dataset, split):
                 "ema": 0.9999,
                 "accumulate": 1,
             },
-            "sampling": {
-                "sampler": "ddpm",
-                "steps": 100,
-                "spacing": "respaced",  # or "rebuilt": the paper's Table VII
-                "variance": "large",
-                "eta": 0.0,  # of ddim
-                "samples": 1,
-                "ensemble": "mean",
-            },
             "validation": {
-                "mode": "diffusion",  # whose IoU chooses the best weights
-                "sampler": "ddim",
-                "steps": 10,
+                "choose": "best",  # the weights that are kept, or "last"
                 "images": 0,  # 0 = all of the validation part
             },
             "evaluation": {
                 "at_end": True,
                 "part": "test",
-                "size": 256,  # 0 = native
+                "size": 0,  # 0 = native
                 "threshold": 0.5,
-                "fused_threshold": 0.2845,  # the release's accident, section 9
                 "matching": "centroid",
                 "batch_size": 4,
                 "canvas_multiple": 64,
                 "bootstrap": 1000,
                 "seed": 0,
-            },
-            "predict": {
-                "size": 0,  # 0 = native
-                "mode": "diffusion",
-                "tile": 512,  # larger images go through in tiles
-                "overlap": 64,
-                "probabilities": False,
-                "figures": 0,  # images for which the paper's figures are drawn
             },
             "benchmark": {
                 "size": 256,
@@ -128,6 +82,80 @@ def irstd_diff(name, dataset, split):
             },
         }
     )
+
+
+def detecting(config, mode):
+    """Adds what a task with masks needs: how it is judged, and how it predicts.
+
+    Args:
+      config: of `recipe`.
+      mode: of the probability map that validation and predict look at.
+    """
+    config.validation.mode = mode
+    config.evaluation.fused_threshold = 0.2845  # the release's accident, section 9
+    config.predict = ConfigDict(
+        {
+            "size": 0,  # 0 = native
+            "mode": mode,
+            "tile": 512,  # larger images go through in tiles
+            "overlap": 64,
+            "probabilities": False,
+            "figures": 0,  # images for which the paper's figures are drawn
+        }
+    )
+    return config
+
+
+def irstd_diff(name, dataset, split):
+    """The paper's recipe (Table I and section IV.A) on one data set; see `recipe`."""
+    config = detecting(recipe(name, dataset, split), "diffusion")
+    config.task = ConfigDict(
+        {
+            "name": "mask_diffusion",
+            "parameterisation": "eps",  # or "x0", "v"
+            "mask_range": (0.0, 1.0),  # or (-1.0, 1.0)
+            "schedule": "linear",
+            "steps": 100,
+            "encoder_weight": 10.0,  # lambda of Eq. 16
+            "iou_weight": 0.0,  # of soft IoU on the encoder's maps; not the paper
+        }
+    )
+    config.model = ConfigDict(
+        {
+            "name": "irstd_diff",
+            "image_channels": 3,
+            "channels": 64,
+            "channel_mult": (1, 1, 2, 2, 4, 4),
+            "num_res_blocks": 2,
+            "num_heads": 4,
+            "attention_downsamplings": (16,),
+            "encoder_channels": 64,
+            "encoder_heights": (7, 6, 5, 4, 0, 0),
+            "conditional_encoder": True,
+            "liw": True,
+            "liw_levels": 2,
+            "detach_condition": True,
+            "token_layout": "spatial",
+            "dtype": "float32",
+            "remat": False,
+        }
+    )
+    config.sampling = ConfigDict(
+        {
+            "sampler": "ddpm",
+            "steps": 100,
+            "spacing": "respaced",  # or "rebuilt": the paper's Table VII
+            "variance": "large",
+            "eta": 0.0,  # of ddim
+            "samples": 1,
+            "ensemble": "mean",
+        }
+    )
+    config.data.update({"normalisation": "irstd_diff_sirst", "resize": 256})
+    # Few sampling steps suffice to rank the states of one run.
+    config.validation.update({"sampler": "ddim", "steps": 10})
+    config.evaluation.size = 256
+    return config
 
 
 def no_augmentation():

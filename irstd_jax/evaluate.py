@@ -1,6 +1,7 @@
 """Judging trained weights on a part of a data set, each mode under one protocol.
 
 Writes W/report.json, and under W/pictures the ROC and Pd-Fa curves and a contact sheet.
+A network that makes images is judged by its task's scores on crops (scoring.py).
 """
 
 import functools
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from irstd_jax import data, files, inference, metrics, tasks, viz
+from irstd_jax import data, files, inference, metrics, scoring, tasks, viz
 from irstd_jax.data import pipeline, transforms
 
 SHOWN = ("IoU", "nIoU", "precision", "recall", "F1", "Pd", "Fa", "Fa_reference", "AUC")
@@ -39,6 +40,8 @@ def run(config, workdir):
     config, variables, about = inference.trained(config, workdir)
     task = tasks.build(config)
     source = data.load(config.data, config.evaluation.part)
+    if hasattr(task, "score"):
+        return score_images(config, workdir, task, variables, source, about)
     predict = functools.partial(inference.predictor(task), jax.device_put(variables))
     judged = judge(config, predict, source, progress=True)
     report = make_report(config, judged, source, task, weights_label(about))
@@ -46,6 +49,30 @@ def run(config, workdir):
     print(table(report))
     for path in paths:
         print(path)
+    return 0
+
+
+def score_images(config, workdir, task, variables, source, about):
+    """Reports the scores of a task that makes images; returns the exit code 0."""
+    run = scoring.scorer(task)
+    means, spread, rows = scoring.score(config, run, jax.device_put(variables), source)
+    side = config.data.crop or config.data.resize
+    report = {
+        "data": source.describe(),
+        "crop": side or "native",
+        "seed": config.evaluation.seed,
+        "weights": weights_label(about),
+        "scores": {
+            name: {"mean": means[name], "deviation": spread[name]} for name in means
+        },
+    }
+    workdir = pathlib.Path(workdir)
+    files.write_json(workdir / "report.json", report)
+    files.write_image(workdir / "pictures" / "test.png", viz.contact_sheet(rows))
+    print(f"{len(source)} {config.evaluation.part} images, crops of {side} px")
+    for name in means:
+        print(f"{name:18}{means[name]:12.5f} +- {spread[name]:.5f} over images")
+    print(workdir / "report.json", workdir / "pictures" / "test.png", sep="\n")
     return 0
 
 
@@ -139,7 +166,6 @@ def total(counts):
 def make_report(config, judged, source, task, weights):
     """The JSON-able report: protocol, modes, curves, intervals."""
     about, settings = source.describe(), config.evaluation
-    sampling = task.sampling
     protocol = metrics.Protocol(
         set=about["set"],
         split=about["split"],
@@ -151,11 +177,8 @@ def make_report(config, judged, source, task, weights):
         matching=settings.matching,
         mask_rule=about["mask_rule"],
         seed=settings.seed,
-        sampler=sampling.sampler,
-        steps=sampling.steps,
-        samples=sampling.samples,
-        ensemble=sampling.ensemble,
         weights=weights,
+        **tasks.sampling(task),
     )
     modes = {}
     for mode, values in scores(judged).items():

@@ -5,11 +5,13 @@ those of one canvas share batches, so that a set of 400 different sizes compiles
 programs and not 400. An image's random numbers depend on the seed and its name alone.
 """
 
+import json
 import pathlib
 import zlib
 
 import jax
 import numpy as np
+from flax import traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
@@ -18,6 +20,8 @@ from irstd_jax.data import transforms
 from irstd_jax.weights import store
 
 BEST = "best.safetensors"
+TRAINED = ("params", "batch_stats")
+STAGES = ("autoencoder", "unet", "restorer")  # blocks of networks trained before
 
 
 def locate_weights(config, workdir):
@@ -31,11 +35,80 @@ def locate_weights(config, workdir):
     return path
 
 
+def initial(config, task, key):
+    """The variables that training begins with: of the task, or of `config.start`.
+
+    Raises ValueError where the file's arrays are not those of the task.
+    """
+    variables = task.init(key, **parts(config))
+    if not config.get("start"):
+        return variables
+    given, _ = store.load(config.start)
+    wanted, found = (
+        traverse_util.flatten_dict({k: v.get(k, {}) for k in TRAINED}, sep="/")
+        for v in (variables, given)
+    )
+    wrong = [
+        f"{name}: {np.shape(found.get(name))} instead of {np.shape(wanted.get(name))}"
+        for name in sorted(wanted.keys() | found.keys())
+        if np.shape(found.get(name, ())) != np.shape(wanted.get(name, ()))
+    ]
+    if wrong or wanted.keys() != found.keys():
+        shown = wrong or sorted(wanted.keys() ^ found.keys())
+        raise ValueError(
+            f"start={config.start}: these weights are of another network: "
+            + "; ".join(shown[:6])
+        )
+    return variables | {k: given[k] for k in TRAINED}
+
+
+def parts(config):
+    """{name: variables} of the networks trained before, by the block `config.parts`.
+
+    Raises:
+      FileNotFoundError: a part has no file yet.
+      ValueError: a file is of another network than the config's block of that name.
+    """
+    found = {}
+    for name, path in (config.get("parts") or {}).items():
+        if not path or not pathlib.Path(path).is_file():
+            raise FileNotFoundError(
+                f"parts.{name}: no weights at {path!r}; train them first and give "
+                f"their best.safetensors by --config.parts.{name}=FILE"
+            )
+        variables, about = store.load(path)
+        theirs = about["config"]
+        blocks = {name: theirs["model"]}
+        blocks |= {stage: theirs[stage] for stage in STAGES if stage in theirs}
+        for block, given in blocks.items():
+            fields = differing(plain(config[block].to_dict()), plain(given))
+            if fields:
+                raise ValueError(
+                    f"parts.{name}: the {block} in {path} differs from the config's "
+                    f"in {', '.join(fields)}"
+                )
+        found[name] = variables
+    return found
+
+
+def differing(one, other):
+    """The names whose values differ between two dicts, sorted."""
+    names = sorted(one.keys() | other.keys())
+    return [name for name in names if one.get(name) != other.get(name)]
+
+
+def plain(value):
+    """A nested value as JSON has it, without the type of the arithmetic."""
+    value = json.loads(json.dumps(value))
+    return {k: v for k, v in value.items() if k not in ("dtype", "remat")}
+
+
 def trained(config, workdir):
     """(config, variables, about) of the weights that the config or the run names.
 
-    The weights know their network: the blocks model and task and the preparation of
-    images are taken from the file and replace the config's. Reference tokens hold for
+    The weights know their network: the blocks model and task (and of the parts that
+    they stand on) and the preparation of images are taken from the file and replace the
+    config's. Reference tokens hold for
     one size of image, so with them native sizes (0) become the size of the file.
     """
     variables, about = store.load(locate_weights(config, workdir))
@@ -43,6 +116,9 @@ def trained(config, workdir):
     config.model = ConfigDict(about["config"]["model"])
     # Files of earlier versions lack fields of the task that only training reads.
     config.task = ConfigDict(config.task.to_dict() | about["config"]["task"])
+    for name in STAGES:
+        if name in about["config"]:
+            config[name] = ConfigDict(about["config"][name])
     for field in ("channels", "normalisation"):
         config.data[field] = about["config"]["data"][field]
     if config.model.get("token_layout") == "reference":

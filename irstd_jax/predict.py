@@ -55,6 +55,11 @@ def run(config, workdir, source, output, overwrite=False):
     config, variables, about = inference.trained(config, workdir)
     settings = config.predict
     task = tasks.build(config)
+    if hasattr(task, "score"):
+        raise ValueError(
+            f"these weights are of the task {config.task.name!r}, which detects "
+            "nothing: predict wants a detector's"
+        )
     variables = jax.device_put(variables)
     predict = inference.predictor(task, keep=(settings.mode,))
     predict = functools.partial(predict, variables)
@@ -206,7 +211,6 @@ def listed(mask, probability):
 def describe(config, task, about):
     """How the detections were made."""
     settings = config.predict
-    sampling = task.sampling
     return {
         "weights": evaluate.weights_label(about),
         "mode": settings.mode,
@@ -216,11 +220,7 @@ def describe(config, task, about):
         "tile": settings.tile,
         "overlap": settings.overlap,
         "seed": config.evaluation.seed,
-        "sampler": sampling.sampler,
-        "steps": sampling.steps,
-        "samples": sampling.samples,
-        "ensemble": sampling.ensemble,
-    }
+    } | tasks.sampling(task)
 
 
 def summary(found, output, seconds):

@@ -5,7 +5,6 @@ whole state with the place in the data stream that belongs to it, and a run that
 anywhere goes on bit for bit by the same command.
 """
 
-import dataclasses
 import functools
 import math
 import signal
@@ -13,10 +12,9 @@ import signal
 import jax
 from jax.experimental import multihost_utils
 
-from irstd_jax import data, evaluate, inference, tasks, viz
+from irstd_jax import data, evaluate, inference, tasks, validation
 from irstd_jax.data import pipeline
-from irstd_jax.training import averaging, checkpoint, optimizer, parallel, state, writer
-from irstd_jax.weights import store
+from irstd_jax.training import checkpoint, optimizer, parallel, state, writer
 
 INTERRUPTED = 143  # 128 + SIGTERM, as shells report it
 
@@ -33,7 +31,8 @@ def run(config, workdir):
     """
     checkpoint.guard_config(workdir, config)
     source = data.load(config.data, "train")
-    judge = Validation(config, workdir, source)
+    batches = functools.partial(stream, config, source)
+    judge = validation.Validation(config, workdir, batches)
     step_fn, train_state, step_key, batches = prepare(config, source)
     best = -math.inf
     with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
@@ -89,7 +88,7 @@ def prepare(config, source):
     )
     batches = stream(config, source, jax.process_index(), jax.process_count())
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    train_state = state.create(task.init(init_key), optimiser)
+    train_state = state.create(inference.initial(config, task, init_key), optimiser)
     train_state, step_key = parallel.place((train_state, step_key))
     return step_fn, train_state, step_key, batches
 
@@ -140,62 +139,6 @@ def describe(config, source, train_state, first):
         f"images, batch {config.data.batch_size} on {jax.device_count()} "
         f"{jax.devices()[0].platform} device(s), {config.num_steps} steps"
     )
-
-
-class Validation:
-    """Scores the averaged weights on the validation part, and keeps the best.
-
-    Few sampling steps suffice to rank states of one run. The best weights are a file of
-    their own, `best.safetensors`; the test part is never looked at.
-    """
-
-    def __init__(self, config, workdir, training):
-        self.config, self.workdir, self.training = config, workdir, training
-        task = tasks.build(config)
-        self.calibrate = averaging.calibrator(task.loss)
-        sampling = dataclasses.replace(
-            task.sampling,
-            sampler=config.validation.sampler,
-            steps=config.validation.steps,
-            samples=1,
-        )
-        task = dataclasses.replace(task, sampling=sampling)
-        self.predict = inference.predictor(task)
-        self.source = data.load(config.data, "validation")
-
-    def __call__(self, step, train_state, best, out):
-        settings = self.config.validation
-        averaged = jax.device_get((train_state.ema, train_state.batch_stats))
-        variables = self.calibrate(
-            *averaged, stream(self.config, self.training), jax.random.key(0)
-        )
-        judged = evaluate.judge(
-            self.config,
-            functools.partial(self.predict, variables),
-            self.source,
-            limit=settings.images,
-        )
-        scores = evaluate.scores(judged)
-        flat = {
-            f"validation/{mode}/{name}": value
-            for mode, values in scores.items()
-            for name, value in values.items()
-            if name in ("IoU", "nIoU", "Pd", "Fa")
-        }
-        out.scalars(step, flat)
-        out.image(step, "validation", viz.contact_sheet(judged.pictures))
-        score = scores[settings.mode]["IoU"]
-        out.say(f"step {step}: validation IoU ({settings.mode}) {score:.4f}")
-        if not score > best:
-            return best
-        if jax.process_index() == 0:
-            about = {
-                "config": self.config.to_dict(),
-                "step": step,
-                "validation": scores,
-            }
-            store.save(f"{self.workdir}/{inference.BEST}", variables, about)
-        return score
 
 
 class Interruption:

@@ -25,6 +25,7 @@ import optax
 
 from irstd_jax import models
 from irstd_jax.diffusion import ensemble, process, samplers, schedule
+from irstd_jax.tasks.losses import soft_iou
 
 # A binary sample has infinite log-odds: it is heard as an expert who errs once in 20.
 SAMPLE_TRUST = 0.95
@@ -177,19 +178,6 @@ class MaskDiffusion:
         return prediction
 
 
-def soft_iou(logits, mask):
-    """1 - (p m + 1) / (p + m - p m + 1), sums over pixels, mean over images: (k,).
-
-    Args:
-      logits: (b, h, w, k) of k maps; p is their sigmoid.
-      mask: (b, h, w, 1) in {0, 1}. The 1 makes an empty image without detection right.
-    """
-    probability = jax.nn.sigmoid(logits)
-    both = (probability * mask).sum((1, 2))
-    either = probability.sum((1, 2)) + mask.sum((1, 2)) - both
-    return (1 - (both + 1) / (either + 1)).mean(0)
-
-
 def released_fusion(logits, sample):
     """The released code's score, made to be cut at about 0.28, not at 0.5.
 
@@ -223,8 +211,7 @@ def logodds_fusion(logits, probability):
 
 def from_config(config, norm_axis=None):
     """The task by the blocks task, model, data and sampling of a config."""
-    fields = {key: immutable(value) for key, value in config.model.items()}
-    network = models.build(fields.pop("name"), norm_axis=norm_axis, **fields)
+    network = models.build(**config.model, norm_axis=norm_axis)
     side = config.data.crop or config.data.resize or 64
     if config.task.parameterisation not in process.PARAMETERISATIONS:
         raise ValueError(
@@ -241,8 +228,3 @@ def from_config(config, norm_axis=None):
         image_shape=(side, side, config.data.channels),
         sampling=Sampling(**config.sampling),
     )
-
-
-def immutable(value):
-    """A config's value as a Linen field: lists, which JSON makes of tuples, back."""
-    return tuple(value) if isinstance(value, list) else value

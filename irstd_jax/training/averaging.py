@@ -19,12 +19,12 @@ BATCHES = 24  # the weight of what was before them is .9 ** 24 = .08
 
 
 def calibrator(loss):
-    """`calibrate(params, batch_stats, batches, key)` -> variables to judge.
+    """`calibrate(variables, batches, key)` -> variables to judge.
 
     Args:
       loss: of a task whose BatchNorms average over no mapped axis.
 
-    The returned function takes the averaged parameters, the live statistics, an
+    The returned function takes the averaged parameters with the live statistics, an
     iterable of training batches and a key; it reads BATCHES of them, and none where the
     network has no statistics.
     """
@@ -33,9 +33,9 @@ def calibrator(loss):
     def measured(variables, batch, keys):
         return loss(variables, batch, keys)[1]["batch_stats"]
 
-    def calibrate(params, batch_stats, batches, key):
-        variables = {"params": params, "batch_stats": batch_stats}
-        if not jax.tree.leaves(batch_stats):
+    def calibrate(variables, batches, key):
+        variables = dict(variables)
+        if not jax.tree.leaves(variables["batch_stats"]):
             return variables
         for number, batch in enumerate(itertools.islice(batches, BATCHES)):
             keys = example_keys(key, number, len(batch["mask"]))

@@ -34,9 +34,13 @@ def open_manager(workdir):
 
 
 def save(manager, step, state, progress):
-    """Starts to save `state` and `progress` (JSON: data iterator, best score)."""
+    """Starts to save `state` and `progress` (JSON: data iterator, best score).
+
+    What is fixed is not of this run, and is not saved.
+    """
     if step in manager.all_steps():
         return
+    state = state._replace(fixed={})
     manager.save(
         step,
         args=ocp.args.Composite(
@@ -51,12 +55,13 @@ def restore(manager, state):
 
     Args:
       manager: of `open_manager`.
-      state: one of the same structure, whose values are not read.
+      state: one of the same structure, of which only `fixed` is kept.
     """
     step = manager.latest_step()
     if step is None:
         return None
-    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, state)
+    like = state._replace(fixed={})
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
     restored = manager.restore(
         step,
         args=ocp.args.Composite(
@@ -64,7 +69,7 @@ def restore(manager, state):
             progress=ocp.args.JsonRestore(),
         ),
     )
-    return restored["state"], restored["progress"]
+    return restored["state"]._replace(fixed=state.fixed), restored["progress"]
 
 
 def guard_config(workdir, config):

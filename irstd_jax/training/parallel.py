@@ -23,30 +23,30 @@ def example_keys(key, step, count):
     return jax.random.split(jax.random.fold_in(key, step), count)
 
 
-def gradients(loss, params, batch_stats, batch, keys, accumulate):
+def gradients(loss, state, batch, keys, accumulate):
     """Mean gradient, terms and new statistics over `accumulate` parts of the batch."""
 
     def of_part(batch_stats, part):
         batch, keys = part
-        variables = lambda params: {"params": params, "batch_stats": batch_stats}  # noqa: E731
-        value = lambda params: loss(variables(params), batch, keys)  # noqa: E731
-        (_, aux), grads = jax.value_and_grad(value, has_aux=True)(params)
+        now = state._replace(batch_stats=batch_stats)
+        value = lambda params: loss(now.variables(params), batch, keys)  # noqa: E731
+        (_, aux), grads = jax.value_and_grad(value, has_aux=True)(state.params)
         return aux["batch_stats"], (grads, aux["terms"])
 
     if accumulate == 1:
-        batch_stats, means = of_part(batch_stats, (batch, keys))
+        batch_stats, means = of_part(state.batch_stats, (batch, keys))
         return *means, batch_stats
     # Part p takes every accumulate-th example, so that a device's share stays its own.
     parts = jax.tree.map(
         lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1),
         (batch, keys),
     )
-    batch_stats, stacked = jax.lax.scan(of_part, batch_stats, parts)
+    batch_stats, stacked = jax.lax.scan(of_part, state.batch_stats, parts)
     return *jax.tree.map(lambda x: x.mean(0), stacked), batch_stats
 
 
 def update(state, grads, batch_stats, optimizer, decay):
-    """The next state: one step of the optimiser and of the moving average."""
+    """The next state, without what is fixed: one step of optimiser and average."""
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
@@ -56,7 +56,14 @@ def update(state, grads, batch_stats, optimizer, decay):
         batch_stats=batch_stats,
         ema=ema,
         opt_state=opt_state,
+        fixed={},
     )
+
+
+def with_fixed(result, state):
+    """A step's result with what the step only read: it is not copied every time."""
+    following, terms = result
+    return following._replace(fixed=state.fixed), terms
 
 
 def pmapped(loss, optimizer, decay, accumulate):
@@ -72,16 +79,14 @@ def pmapped(loss, optimizer, decay, accumulate):
         keys = jax.lax.dynamic_slice_in_dim(
             keys, jax.lax.axis_index(AXIS) * local, local
         )
-        grads, terms, stats = gradients(
-            loss, state.params, state.batch_stats, batch, keys, accumulate
-        )
+        grads, terms, stats = gradients(loss, state, batch, keys, accumulate)
         grads, terms, stats = jax.lax.pmean((grads, terms, stats), AXIS)
         return update(state, grads, stats, optimizer, decay), terms
 
     def put(batch):
         return jax.tree.map(lambda x: x.reshape(count, -1, *x.shape[1:]), batch)
 
-    return lambda state, batch, key: step(state, put(batch), key)
+    return lambda state, batch, key: with_fixed(step(state, put(batch), key), state)
 
 
 def sharded(loss, optimizer, decay, accumulate):
@@ -95,16 +100,14 @@ def sharded(loss, optimizer, decay, accumulate):
     )
     def step(state, batch, key):
         keys = example_keys(key, state.step, len(batch["mask"]))
-        grads, terms, stats = gradients(
-            loss, state.params, state.batch_stats, batch, keys, accumulate
-        )
+        grads, terms, stats = gradients(loss, state, batch, keys, accumulate)
         return update(state, grads, stats, optimizer, decay), terms
 
     def put(batch):
         place = lambda x: jax.make_array_from_process_local_data(rows, x)  # noqa: E731
         return jax.tree.map(place, batch)
 
-    return lambda state, batch, key: step(state, put(batch), key)
+    return lambda state, batch, key: with_fixed(step(state, put(batch), key), state)
 
 
 BACKENDS = {"pmap": pmapped, "sharded": sharded}

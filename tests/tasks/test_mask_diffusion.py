@@ -150,21 +150,3 @@ def test_logodds_fusion_hears_both():
     for probability, expected in ((1.0, [1, 1, 1, 0]), (0.0, [1, 0, 0, 0])):
         score = mask_diffusion.logodds_fusion(logits, probability)
         assert (score.ravel() > 0.5).tolist() == [bool(x) for x in expected]
-
-
-def test_soft_iou_against_the_hard_one():
-    rng = np.random.default_rng(0)
-    guess = rng.random((4, 8, 8, 2)) > 0.5
-    mask = rng.random((4, 8, 8, 1)) > 0.5
-    logits = jnp.where(guess, 40.0, -40.0)
-    both, either = ((guess & mask).sum((1, 2)), (guess | mask).sum((1, 2)))
-    expected = (1 - (both + 1) / (either + 1)).mean(0)
-    loss = mask_diffusion.soft_iou(logits, jnp.asarray(mask, jnp.float32))
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
-
-
-def test_an_empty_mask_without_detection_costs_nothing():
-    loss = mask_diffusion.soft_iou(
-        jnp.full((1, 8, 8, 1), -60.0), jnp.zeros((1, 8, 8, 1))
-    )
-    np.testing.assert_allclose(loss, 0, atol=1e-6)

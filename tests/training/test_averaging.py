@@ -22,12 +22,8 @@ def test_statistics_become_those_of_the_parameters():
     variables = TASK.init(jax.random.key(0))
     kernel = variables["params"]["Conv_0"]["kernel"]
     calibrate = averaging.calibrator(TASK.loss)
-    found = calibrate(
-        variables["params"],
-        variables["batch_stats"],
-        map(batch, itertools.count()),
-        jax.random.key(1),
-    )
+    batches = map(batch, itertools.count())
+    found = calibrate(variables, batches, jax.random.key(1))
     features = jax.lax.conv_general_dilated(
         batch(99)["image"],
         kernel,
@@ -48,5 +44,6 @@ def test_statistics_become_those_of_the_parameters():
 
 def test_a_network_without_statistics_reads_no_batch():
     calibrate = averaging.calibrator(TASK.loss)
-    found = calibrate({"w": np.ones(2)}, {}, iter(()), jax.random.key(0))
+    variables = {"params": {"w": np.ones(2)}, "batch_stats": {}}
+    found = calibrate(variables, iter(()), jax.random.key(0))
     assert found["batch_stats"] == {}

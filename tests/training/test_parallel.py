@@ -34,9 +34,7 @@ def on_one_device(steps=2):
     key, current = jax.random.key(1), first_state()
     for _ in range(steps):
         keys = parallel.example_keys(key, current.step, BATCH)
-        grads, terms, stats = parallel.gradients(
-            task().loss, current.params, current.batch_stats, batch(), keys, 1
-        )
+        grads, terms, stats = parallel.gradients(task().loss, current, batch(), keys, 1)
         current = parallel.update(current, grads, stats, OPTIMIZER, 0.9)
     return current, terms
 
@@ -113,10 +111,10 @@ def test_accumulated_gradient_is_the_mean():
         value = jnp.mean(jnp.square(batch["x"] * variables["params"]["w"] - 1))
         return value, {"terms": {"loss": value}, "batch_stats": {}}
 
-    params, data = {"w": jnp.float32(0.3)}, {"x": jnp.arange(8.0)}
-    keys = jax.random.split(jax.random.key(0), 8)
-    whole, _, _ = parallel.gradients(loss, params, {}, data, keys, 1)
-    parts, _, _ = parallel.gradients(loss, params, {}, data, keys, 4)
+    current = state.create({"params": {"w": jnp.float32(0.3)}}, OPTIMIZER)
+    data, keys = {"x": jnp.arange(8.0)}, jax.random.split(jax.random.key(0), 8)
+    whole, _, _ = parallel.gradients(loss, current, data, keys, 1)
+    parts, _, _ = parallel.gradients(loss, current, data, keys, 4)
     np.testing.assert_allclose(whole["w"], parts["w"], rtol=1e-6)
 
 

@@ -1,0 +1,115 @@
+"""Judging a run on its validation part, and keeping the weights that are chosen.
+
+Tasks with masks are judged by the IoU of one of their maps, tasks that make images by
+the score that they name themselves. The weights are a file of their own; the test part
+is never looked at.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+
+from irstd_jax import data, evaluate, inference, scoring, tasks, viz
+from irstd_jax.training import averaging
+from irstd_jax.weights import store
+
+LOGGED = ("IoU", "nIoU", "Pd", "Fa")
+CHOICES = ("best", "last")
+
+
+class Verdict(NamedTuple):
+    """What one look at the validation part gives.
+
+    Attributes:
+      scores: JSON-able, for the weights file.
+      logged: {name: number} for the log.
+      words: the figure that chooses, for people.
+      value: the same; higher is better.
+      rows: of a contact sheet.
+    """
+
+    scores: Any
+    logged: dict
+    words: str
+    value: float
+    rows: list
+
+
+class Validation:
+    """Judges the averaged weights, and keeps the chosen ones in the workdir.
+
+    Args:
+      config: of the run.
+      workdir: where the weights file lies.
+      batches: function without arguments that opens the training batches anew.
+    """
+
+    def __init__(self, config, workdir, batches):
+        self.config, self.workdir, self.batches = config, workdir, batches
+        if config.validation.choose not in CHOICES:
+            raise ValueError(
+                f"unknown validation.choose {config.validation.choose!r}; choose from "
+                f"{CHOICES}"
+            )
+        task = tasks.build(config)
+        self.calibrate = averaging.calibrator(task.loss)
+        self.judge = (images if hasattr(task, "score") else masks)(config, task)
+        self.source = data.load(config.data, "validation")
+
+    def __call__(self, step, train_state, best, out):
+        """Judges a state; returns the best value so far."""
+        averaged = jax.device_get(train_state.variables(train_state.ema))
+        variables = self.calibrate(averaged, self.batches(), jax.random.key(0))
+        verdict = self.judge(variables, self.source)
+        out.scalars(step, verdict.logged)
+        out.image(step, "validation", viz.contact_sheet(verdict.rows))
+        out.say(f"step {step}: validation {verdict.words}")
+        last = self.config.validation.choose == "last"
+        if not (last or verdict.value > best):
+            return best
+        if jax.process_index() == 0:
+            about = {
+                "config": self.config.to_dict(),
+                "step": step,
+                "validation": verdict.scores,
+            }
+            store.save(f"{self.workdir}/{inference.BEST}", variables, about)
+        return verdict.value
+
+
+def masks(config, task):
+    """`judge(variables, source) -> Verdict` by masks."""
+    settings = config.validation
+    predict = inference.predictor(tasks.quick(task, settings))
+
+    def judge(variables, source):
+        run = functools.partial(predict, variables)
+        judged = evaluate.judge(config, run, source, limit=settings.images)
+        scores = evaluate.scores(judged)
+        logged = {
+            f"validation/{mode}/{name}": value
+            for mode, values in scores.items()
+            for name, value in values.items()
+            if name in LOGGED
+        }
+        iou = scores[settings.mode]["IoU"]
+        words = f"IoU ({settings.mode}) {iou:.4f}"
+        return Verdict(scores, logged, words, iou, judged.pictures)
+
+    return judge
+
+
+def images(config, task):
+    """`judge(variables, source) -> Verdict` by the task's own scores."""
+    run = scoring.scorer(task)
+    name, sign = task.chosen_by
+
+    def judge(variables, source):
+        limit = config.validation.images
+        means, _, rows = scoring.score(config, run, variables, source, limit)
+        logged = {f"validation/{key}": value for key, value in means.items()}
+        words = f"{name} {means[name]:.4f}"
+        return Verdict(means, logged, words, sign * means[name], rows)
+
+    return judge

@@ -15,7 +15,7 @@ ALLOWED = {
     "data": set(),
     "models": {"ops"},
     "weights": {"models"},
-    "tasks": {"models", "diffusion", "metrics"},
+    "tasks": {"models", "diffusion", "metrics", "mosaic", "ops"},
     "training": set(),
 }
 

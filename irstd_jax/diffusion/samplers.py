@@ -187,6 +187,12 @@ def integrate(denoise: Callable, table: Table, keys: jax.Array, x: jax.Array, cl
     return predictions[0], every
 
 
+def last_levels(grid: Grid, strength: float) -> Grid:
+    """The last `strength` of a grid's levels, at least one."""
+    kept = max(1, round(strength * len(grid.t)))
+    return Grid(*(column[-kept:] for column in grid))
+
+
 def sample(
     denoise: Callable,
     schedule: Schedule,
@@ -201,6 +207,7 @@ def sample(
     variance: str = "large",
     clip: tuple[float, float] | None = (-1.0, 1.0),
     start: jax.Array | None = None,
+    strength: float = 1.0,
     trajectory: bool = False,
 ):
     """One x0 (b, h, w, c) for each key: a pure function, to be jitted as a whole.
@@ -209,10 +216,11 @@ def sample(
     an example, so an example depends neither on its batch nor on the devices. shape is
     (h, w, c). steps: None for all T. spacing, levels: see `irstd_jax.diffusion.spacing`
     (levels None: even in log-SNR for dpm_solver and edm_heun, in the index for the
-    others). eta, in [0, 1], is for ddim alone; variance for ddpm alone. start replaces
-    the noise x_T. With trajectory=True the result is (x0, the predictions of all
-    network calls, (n, b, h, w, c)). The defaults are the released sampler of
-    IRSTD-Diff.
+    others). eta, in [0, 1], is for ddim alone; variance for ddpm alone. start, (b, h,
+    w, c), replaces the noise x_T; with strength in (0, 1) it is clean data instead, which is
+    noised to the first of the last strength * K levels, and only these are run. With
+    trajectory=True the result is (x0, the predictions of all network calls,
+    (n, b, h, w, c)). The defaults are the released sampler of IRSTD-Diff.
 
     Raises ValueError for unknown names and for settings that cannot work.
     """
@@ -226,6 +234,10 @@ def sample(
         raise ValueError(f"eta must lie in [0, 1], got {eta}")
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != 1:
         raise ValueError("keys must be typed PRNG keys of shape (b,): jax.random.key")
+    if not 0.0 < strength <= 1.0:
+        raise ValueError(f"strength must lie in (0, 1], got {strength}")
+    if strength < 1.0 and start is None:
+        raise ValueError(f"strength {strength} needs clean data to start from")
     expected = (len(keys), *shape)
     if start is not None and start.shape != expected:
         raise ValueError(f"start has shape {start.shape}; expected {expected}")
@@ -234,8 +246,15 @@ def sample(
         levels = "logsnr" if sampler in ("dpm_solver", "edm_heun") else "uniform"
     grid = noise_levels(schedule, steps, spacing, levels)
     settings = {"ddpm": {"variance": variance}, "ddim": {"eta": eta or 0.0}}
+    if strength < 1.0:
+        grid = last_levels(grid, strength)
     table = make_table(grid, **settings.get(sampler, {}))
     start_keys, step_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-    x = draw(start_keys, shape) if start is None else start
+    if start is None:
+        x = draw(start_keys, shape)
+    elif strength < 1.0:
+        x = grid.alpha[0] * start + grid.sigma[0] * draw(start_keys, shape)
+    else:
+        x = start
     x0, every = integrate(denoise, table, step_keys, x, clip)
     return (x0, every) if trajectory else x0

@@ -3,12 +3,15 @@
 Tiles are spread evenly, so neighbours overlap by the asked number of pixels or more.
 A pixel of the merged image is the mean of the tiles that cover it, weighted by a
 raised cosine over each tile: what a network says near a tile's edge, where it sees
-little, counts least, and no seam is left. All of it is NumPy on the host.
+little, counts least, and no seam is left. `plan`, `split` and `merge` are NumPy on the
+host; `tiled` does the same inside a compiled program.
 """
 
 import itertools
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -71,3 +74,53 @@ def merge(tiles, positions, size):
     if not weight.all():
         raise ValueError(f"{int((weight == 0).sum())} pixels of {size} have no tile")
     return (total / weight).astype(np.result_type(tiles.dtype, np.float16))
+
+
+def tiled(function, arrays, tile, overlap, factor=1):
+    """A function of maps, tile by tile inside a compiled program.
+
+    Args:
+      function: of maps (b, t, t, c), to one (b, t * factor, t * factor, c').
+      arrays: a tuple of maps (b, h, w, c) of one size, or None for an absent one.
+      tile: t; 0, or no smaller than the maps: the function is called once, on all.
+      overlap: of neighbours, at least.
+      factor: output pixels a side of one input pixel.
+
+    Returns:
+      (b, h * factor, w * factor, c'), blended as by `merge`. The tiles run one after
+      another, in the memory of one.
+    """
+    b, h, w, _ = arrays[0].shape
+    if not tile or tile >= max(h, w):
+        return function(*arrays)
+    side = min(tile, h), min(tile, w)
+    corners = jnp.array(
+        list(
+            itertools.product(starts(h, side[0], overlap), starts(w, side[1], overlap))
+        )
+    )
+
+    def cut(corner):
+        def part(x):
+            size = (b, *side, x.shape[-1])
+            return jax.lax.dynamic_slice(x, (0, *corner, 0), size)
+
+        return function(*(None if x is None else part(x) for x in arrays))
+
+    parts = jax.lax.map(cut, corners)
+    ramps = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in parts.shape[2:4]]
+    weight = jnp.asarray(np.outer(*ramps), parts.dtype)[None, :, :, None]
+
+    def add(sums, placed):
+        part, corner = placed
+        at = (0, *(corner * factor), 0)
+        new = []
+        for total, value in zip(sums, (part * weight, weight), strict=True):
+            old = jax.lax.dynamic_slice(total, at, value.shape)
+            new.append(jax.lax.dynamic_update_slice(total, old + value, at))
+        return tuple(new), None
+
+    size = (h * factor, w * factor)
+    zeros = (jnp.zeros((b, *size, parts.shape[-1])), jnp.zeros((1, *size, 1)))
+    (total, weights), _ = jax.lax.scan(add, zeros, (parts, corners))
+    return total / weights

@@ -1,0 +1,30 @@
+"""Stage three of the Diff-Prior: the control branch, which ties samples to an image.
+
+  python launch.py --config=configs/diff_mosaic/control.py:small \
+      --config.parts.unet=runs/latent_prior_small/best.safetensors \
+      --config.parts.restorer=runs/pixel_prior_small/best.safetensors
+
+The released recipe (AdamW 1e-4, one image a GPU, constant rate, loss of eps): the
+control branch alone learns (363,153,280 parameters), the U-Net, the autoencoder and the
+Pixel-Prior stay as they are. What it leaves is the whole Diff-Prior in one file.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.diff_mosaic import latent_prior, priors
+
+
+def get_config(variant=""):
+    """The recipe; see the module."""
+    config, networks = priors.recipe("control", variant)
+    config.task = ConfigDict(latent_prior.task("control"))
+    config.model = ConfigDict(priors.control(networks["unet"]))
+    config.unet = ConfigDict(networks["unet"])
+    config.autoencoder = ConfigDict(networks["autoencoder"])
+    config.restorer = ConfigDict(networks["swinir"])
+    config.parts = ConfigDict({"unet": "", "restorer": ""})
+    config.sampling = ConfigDict(latent_prior.sampling(variant))
+    latent_prior.adapt(config, variant)
+    if variant == "small":
+        config.num_steps = 1_000
+    return config

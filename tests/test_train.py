@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import toy_task
 
-from irstd_jax import tasks, train
+from irstd_jax import tasks, train, validation
 from irstd_jax.training import checkpoint, optimizer, state
 from irstd_jax.weights import store
 
@@ -158,3 +158,48 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
         train.run(config, tmp_path)
     with checkpoint.open_manager(tmp_path) as manager:
         assert manager.latest_step() is None
+
+
+# --- beginning from weights -----------------------------------------------------------
+
+
+def test_a_run_may_begin_from_weights(whole, tmp_path):
+    """With a learning rate of 0 it keeps them."""
+    config = toy_task.config()
+    config.start = str(whole / "best.safetensors")
+    config.optimizer.learning_rate = 0.0
+    assert train.run(config, tmp_path) == 0
+    given, found = (store.load(x / "best.safetensors")[0] for x in (whole, tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, given["params"], found["params"])
+
+
+def test_weights_of_another_network_do_not_begin_a_run(whole, tmp_path):
+    variables, about = store.load(whole / "best.safetensors")
+    variables["params"]["Conv_1"]["kernel"] = np.zeros((1, 1, 4, 1), np.float32)
+    store.save(tmp_path / "other.safetensors", variables, about)
+    config = toy_task.config()
+    config.start = str(tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"params/Conv_1/kernel: \(1, 1, 4, 1\) inst"):
+        train.run(config, tmp_path / "run")
+
+
+def test_the_last_weights_are_kept_where_nothing_may_choose(tmp_path, monkeypatch):
+    config = toy_task.config()
+    config.validation.choose = "last"
+    scores = iter([0.5, 0.1])
+    judge = validation.masks
+
+    def falling(config, task):
+        inner = judge(config, task)
+        return lambda *args: inner(*args)._replace(value=next(scores))
+
+    monkeypatch.setattr(validation, "masks", falling)
+    assert train.run(config, tmp_path) == 0
+    assert store.load(tmp_path / "best.safetensors")[1]["step"] == config.num_steps
+
+
+def test_an_unknown_choice_is_refused(tmp_path):
+    config = toy_task.config()
+    config.validation.choose = "luckiest"
+    with pytest.raises(ValueError, match="unknown validation.choose 'luckiest'"):
+        train.run(config, tmp_path)

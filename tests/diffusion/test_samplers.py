@@ -304,3 +304,36 @@ def test_keys_must_be_typed_and_one_an_example():
             sample(times, SHORT, wrong, (2, 2, 1))
     with pytest.raises(ValueError, match="unknown sampler"):
         evaluations("euler", 3)
+
+
+# --- beginning in the middle ----------------------------------------------------------
+
+
+def test_strength_runs_the_last_levels_from_noised_data():
+    """A denoiser that knows the answer is asked at these levels, and about that x."""
+    grid = noise_levels(SHORT, 10)
+    start = jnp.full((4, 8, 8, 1), 2.0)
+    seen = []
+
+    def denoise(x, t):
+        jax.debug.callback(lambda x, t: seen.append((int(t[0]), np.array(x))), x, t)
+        return start
+
+    found = sample(
+        denoise, SHORT, keys(4), (8, 8, 1), sampler="ddim", steps=10, clip=None,
+        start=start, strength=0.3,
+    )  # fmt: skip
+    jax.effects_barrier()
+    np.testing.assert_allclose(found, start, rtol=1e-6)
+    seen.sort(key=lambda call: -call[0])
+    assert [t for t, _ in seen] == grid.t[-3:].tolist()
+    first = seen[0][1]
+    assert abs(first.mean() - 2 * grid.alpha[-3]) < 4 * grid.sigma[-3] / 16
+    np.testing.assert_allclose(first.std(), grid.sigma[-3], rtol=0.2)
+
+
+def test_strength_needs_data_and_a_share():
+    with pytest.raises(ValueError, match="needs clean data"):
+        sample(times, SHORT, keys(1), (2, 2, 1), strength=0.5)
+    with pytest.raises(ValueError, match=r"strength must lie in \(0, 1\], got 0"):
+        sample(times, SHORT, keys(1), (2, 2, 1), strength=0)

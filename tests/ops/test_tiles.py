@@ -1,5 +1,7 @@
 """Tiles cover everything, merge back exactly and leave no seam."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,3 +113,36 @@ def test_missing_tiles_are_an_error():
         tiles.merge(parts[:1], corners[:1], (8, 16))
     with pytest.raises(ValueError, match="1 tiles for 2 positions"):
         tiles.merge(parts[:1], corners, (8, 16))
+
+
+# --- inside a compiled program ------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(20, 33), (8, 40), (16, 16), (5, 7)])
+def test_tiled_pointwise_functions_are_whole_ones(size):
+    x = jnp.asarray(np.random.default_rng(0).random((2, *size, 3)), jnp.float32)
+    run = jax.jit(lambda x: tiles.tiled(lambda a, b: 2 * a, (x, None), 16, 4))
+    np.testing.assert_allclose(run(x), 2 * x, rtol=1e-5)
+
+
+def test_tiled_equals_split_and_merge():
+    """On a function that sees its tile: the two ways blend alike."""
+    x = random_image(24, 40)
+
+    def function(part):
+        return part - part.mean((1, 2), keepdims=True)
+
+    found = tiles.tiled(function, (jnp.asarray(x[None], jnp.float32),), 16, 6)
+    parts = tiles.split(x, 16, 6)
+    merged = tiles.merge(function(parts), tiles.plan(24, 40, 16, 6), (24, 40))
+    np.testing.assert_allclose(found[0], merged, atol=1e-5)
+
+
+def test_tiled_enlargement():
+    x = jnp.asarray(random_image(12, 20)[None], jnp.float32)
+
+    def double(x):
+        return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)
+
+    found = tiles.tiled(double, (x,), 8, 3, factor=2)
+    np.testing.assert_allclose(found, double(x), rtol=1e-5)

@@ -139,3 +139,20 @@ def test_what_cannot_work_is_refused(fields, message):
     backend = settings.pop("backend")
     with pytest.raises(ValueError, match=message):
         parallel.train_step(backend, task().loss, OPTIMIZER, ema=0.9, **settings)
+
+
+@pytest.mark.parametrize("backend", sorted(parallel.BACKENDS))
+def test_what_is_fixed_is_read_and_not_changed(backend):
+    def loss(variables, batch, keys):
+        value = jnp.mean((variables["params"]["w"] - variables["frozen"]["y"]) ** 2)
+        return value, {"terms": {"loss": value}, "batch_stats": {}}
+
+    variables = {"params": {"w": jnp.zeros(3)}, "frozen": {"y": jnp.ones(3)}}
+    step = parallel.train_step(
+        backend, loss, optax.sgd(0.5), ema=0.9, accumulate=1, batch_size=BATCH
+    )
+    begun = parallel.place((state.create(variables, optax.sgd(0.5)), jax.random.key(1)))
+    after, terms = step(begun[0], batch(), begun[1])
+    assert float(terms["loss"]) == 1
+    np.testing.assert_allclose(after.params["w"], 1 / 3, rtol=1e-6)
+    assert after.fixed is begun[0].fixed

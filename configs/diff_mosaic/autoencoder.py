@@ -25,5 +25,5 @@ def get_config(variant=""):
     config.model = ConfigDict(networks["autoencoder"])
     if variant == "small":
         config.num_steps = 2_000
-        config.data.target_share = 0.5
+        config.data.update({"target_share": 0.5, "crop": 64})
     return config

@@ -1,10 +1,11 @@
-"""irstd_jax: train, evaluate, predict, convert, benchmark and check.
+"""irstd_jax: train, evaluate, predict, augment, convert, benchmark and check.
 
   python launch.py                                        the quick start
   python launch.py --config=configs/nuaa_sirst.py:small   train a recipe's variant
   python launch.py --config=FILE --config.seed=1 --workdir=runs/one
   python launch.py --mode=evaluate  --workdir=runs/one
   python launch.py --mode=predict   --workdir=runs/one --input=FOLDER --output=OUT
+  python launch.py --mode=augment   --config=configs/diff_mosaic/augment.py:small
   python launch.py --mode=convert   --input=theirs.pt --output=ours.safetensors
   python launch.py --mode=benchmark --config=configs/irstd1k.py
   python launch.py --mode=check     --config=configs/nudt_sirst.py
@@ -23,14 +24,16 @@ from absl import app, flags, logging
 
 from irstd_jax import platform
 
-MODES = {  # mode: the flags that it needs beside config and workdir
+MODES = {  # mode: the flags that it takes beside config and workdir
     "train": (),
     "evaluate": (),
     "predict": ("input", "output", "overwrite"),
+    "augment": ("output", "overwrite"),
     "convert": ("input", "output", "overwrite", "key"),
     "benchmark": (),
     "check": (),
 }
+OPTIONAL = {("augment", "output")}
 QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
 USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, FloatingPointError)
 
@@ -44,7 +47,7 @@ CONFIG = config_flags.DEFINE_config_file(
 flags.DEFINE_enum("mode", "train", sorted(MODES), "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
 flags.DEFINE_string("input", None, "predict: image or folder; convert: file.")
-flags.DEFINE_string("output", None, "predict: folder; convert: file.")
+flags.DEFINE_string("output", None, "predict, augment: folder; convert: file.")
 flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
 flags.DEFINE_string("key", "", "convert: which state dict of a file with several.")
 flags.DEFINE_bool("distributed", False, "Join the processes of a cluster.")
@@ -56,7 +59,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f"not understood: {argv[1:]}; flags are --NAME=VALUE")
     for name in MODES[FLAGS.mode]:
-        if FLAGS[name].value is None:
+        if FLAGS[name].value is None and (FLAGS.mode, name) not in OPTIONAL:
             raise app.UsageError(f"--mode={FLAGS.mode} needs --{name}=...")
     if FLAGS.distributed:
         import jax

@@ -38,6 +38,9 @@ def recipe(name, dataset, split):
                 "reader": "files",  # or "tfds"
                 "mask_threshold": 127,  # grey values above it are target
                 "validation_share": 0.1,  # cut from training by a fixed rule
+                "extra": "",  # folders of augmented sets, by commas, for training
+                "extra_share": 0.0,  # of the draws; 0 = every sample once
+                "extra_scale": "1.0",  # factor of their size, or "released" (0.5)
                 "batch_size": 4,
                 "threads": 4,
                 "channels": 3,

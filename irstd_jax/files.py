@@ -37,6 +37,19 @@ def write_json(path, value):
     write_text(path, json.dumps(finite(value), indent=2) + "\n")
 
 
+def as_json(value):
+    """A value as it comes back from a JSON file."""
+    return json.loads(json.dumps(finite(value)))
+
+
+def read_json(path):
+    """The value of a JSON file; ValueError names one that is damaged."""
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): remove it") from None
+
+
 def finite(value):
     """The same nested value with numpy numbers as Python's and non-finite as None."""
     if isinstance(value, dict):

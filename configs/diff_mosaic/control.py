@@ -26,5 +26,5 @@ def get_config(variant=""):
     config.sampling = ConfigDict(latent_prior.sampling(variant))
     latent_prior.adapt(config, variant)
     if variant == "small":
-        config.num_steps = 1_000
+        config.num_steps = 800
     return config

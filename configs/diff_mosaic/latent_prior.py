@@ -71,6 +71,6 @@ def adapt(config, variant):
     config.task.update({"parameterisation": "v", "loss": "v"})
     config.task.degradation.preset = "small"
     if variant == "small":
-        config.num_steps = 2_500
-        config.data.batch_size = 16
+        config.num_steps = 1_500
+        config.data.update({"batch_size": 16, "crop": 96})
         config.optimizer.ema = 0.998

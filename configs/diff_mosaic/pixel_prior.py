@@ -39,6 +39,8 @@ def get_config(variant=""):
         config.data.batch_size = 4
         config.optimizer.learning_rate = 1e-3
         config.task.degradation.preset = "paper"
+    if variant == "small":
+        config.data.crop = 64
     if variant in ("small", "tiny"):
         config.task.loss = "mean"
         config.task.degradation.preset = "small"

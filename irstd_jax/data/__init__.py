@@ -4,7 +4,7 @@ A source has a length, `source[i]` gives the sample {"name": str, "image": float
 (h, w, 1) in [0, 1], "mask": uint8 (h, w, 1) in {0, 1}}, `names` and `describe()`.
 """
 
-from irstd_jax.data import benchmarks, folder
+from irstd_jax.data import benchmarks, extras, folder
 from irstd_jax.data.pairs import PARTS, open_part
 
 READERS = ("files", "tfds")
@@ -18,7 +18,8 @@ def load(settings, part):
         `split`, and optionally `validation_share` (0.1), `mask_threshold` (127) and
         `reader` ("files" or "tfds").
       part: "train", "validation" or "test". Validation is cut from training by a fixed
-        rule; the test part never gives anything to the others.
+        rule; the test part never gives anything to the others. Only "train" honours
+        `extra`, `extra_share` and `extra_scale`: augmented sets (see `extras`).
     Raises:
       ValueError: one clear sentence, which names the file and the remedy.
     """
@@ -28,7 +29,23 @@ def load(settings, part):
         raise ValueError(
             f"unknown data set {settings.name!r}; choose from {sorted(SOURCES)}"
         )
-    return SOURCES[settings.name](settings, part)
+    source = SOURCES[settings.name](settings, part)
+    if part == "train":
+        source = extras.join_real(source, settings, lambda: held_out(settings))
+    return source
+
+
+def held_out(settings):
+    """{part: names} of what training must not see: validation and test."""
+    if settings.name != "synthetic":
+        parts = plan(settings).parts
+        return {part: parts[part] for part in ("test", "validation")}
+    given = settings.get("count") or {}
+    return {
+        part: SOURCES["synthetic"](settings, part).names
+        for part in ("test", "validation")
+        if given.get(part, 0) > 0
+    }
 
 
 def plan(settings):

@@ -1,4 +1,4 @@
-r"""Guidance: samples drawn toward a target, by a gradient step on what x0 is said to be.
+r"""Guidance: samples drawn toward a target, by gradient steps on the predicted x0.
 
 The squared distance to a target y, with a scale s for each element, has the gradient
 step x0 <- x0 + 2 s (y - x0). r of them in a row move x0 by the share

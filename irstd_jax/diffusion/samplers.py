@@ -217,7 +217,7 @@ def sample(
     (h, w, c). steps: None for all T. spacing, levels: see `irstd_jax.diffusion.spacing`
     (levels None: even in log-SNR for dpm_solver and edm_heun, in the index for the
     others). eta, in [0, 1], is for ddim alone; variance for ddpm alone. start, (b, h,
-    w, c), replaces the noise x_T; with strength in (0, 1) it is clean data instead, which is
+    w, c), replaces the noise x_T; with strength in (0, 1) it is clean data instead, is
     noised to the first of the last strength * K levels, and only these are run. With
     trajectory=True the result is (x0, the predictions of all network calls,
     (n, b, h, w, c)). The defaults are the released sampler of IRSTD-Diff.

@@ -1,12 +1,36 @@
 """The networks, by name."""
 
-from irstd_jax.models.irstd_diff import IRSTDDiff
+import functools
 
-NETWORKS = {"irstd_diff": IRSTDDiff}
+from irstd_jax.models.autoencoder_kl import AutoencoderKL
+from irstd_jax.models.detectors.acm import ACM
+from irstd_jax.models.detectors.dnanet import DNANet
+from irstd_jax.models.detectors.uiunet import UIUNet
+from irstd_jax.models.irstd_diff import IRSTDDiff
+from irstd_jax.models.latent_unet import ControlNet, LatentUNet
+from irstd_jax.models.swinir import SwinIR
+from irstd_jax.models.text_encoder import TextEncoder
+
+NETWORKS = {
+    "acm_fpn": functools.partial(ACM, decoder="fpn"),
+    "acm_unet": ACM,
+    "autoencoder_kl": AutoencoderKL,
+    "control_net": ControlNet,
+    "dnanet": DNANet,
+    "irstd_diff": IRSTDDiff,
+    "latent_unet": LatentUNet,
+    "swinir": SwinIR,
+    "text_encoder": TextEncoder,
+    "uiunet": UIUNet,
+}
 
 
 def build(name, **fields):
-    """The Linen module `name`; without fields, at its published configuration."""
+    """The Linen module `name`; without fields, at its published configuration.
+
+    Lists, which JSON makes of tuples, become tuples again.
+    """
     if name not in NETWORKS:
         raise ValueError(f"unknown network {name!r}; choose from {sorted(NETWORKS)}")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     return NETWORKS[name](**fields)

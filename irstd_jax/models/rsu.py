@@ -28,6 +28,7 @@ class RSU(nn.Module):
     features: int
     dtype: Any = jnp.float32
     axis: str | None = None
+    bias: bool = False
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -35,6 +36,7 @@ class RSU(nn.Module):
             layer = ConvNorm(
                 features,
                 dilation=dilation,
+                bias=self.bias,
                 dtype=self.dtype,
                 axis=self.axis,
                 name=name,

@@ -10,6 +10,7 @@ IRSTD-Diff, Table I. Blocks are numbered as they run: in_0.., mid_0..2, out_0...
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -29,19 +30,29 @@ def sinusoids(t, dim):
 
 
 class ResBlock(nn.Module):
-    """Eq. (2): x (b, h, w, c), embedding (b, e) -> (b, h, w, features)."""
+    """Eq. (2): x (b, h, w, c), embedding (b, e) -> (b, h, w, features).
+
+    Without `scale_shift` the embedding is added before the second norm instead.
+    """
 
     features: int
     dtype: Any = jnp.float32
+    scale_shift: bool = True
+    groups: int = 32
 
     @nn.compact
     def __call__(self, x, embedding):
         f, dtype = self.features, self.dtype
-        h = nn.silu(GroupNorm(dtype=dtype, name="norm_in")(x))
+        Norm = partial(GroupNorm, self.groups, dtype=dtype)
+        h = nn.silu(Norm(name="norm_in")(x))
         h = Conv(f, dtype=dtype, name="conv_in")(h)
-        modulation = Dense(2 * f, name="time")(nn.silu(embedding))
-        scale, shift = jnp.split(modulation, 2, axis=-1)
-        h = nn.silu(GroupNorm(dtype=dtype, name="norm_out")(h, scale, shift))
+        norm, time = Norm(name="norm_out"), nn.silu(embedding)
+        if self.scale_shift:
+            modulation = Dense(2 * f, name="time")(time)
+            h = norm(h, *jnp.split(modulation, 2, axis=-1))
+        else:
+            h = norm(h + Dense(f, name="time")(time)[:, None, None])
+        h = nn.silu(h)
         h = Conv(f, zero=True, dtype=dtype, name="conv_out")(h)
         if x.shape[-1] != f:
             x = Conv(f, 1, dtype=dtype, name="skip")(x)

@@ -34,6 +34,29 @@ def max_pool(x):
     return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
 
 
+def max_pool_3x3(x):
+    """Maximum of 3x3 around every other pixel: -> (b, ceil(h/2), ceil(w/2), c).
+
+    Beyond the border there is nothing: torch's kernel 3, stride 2, padding 1.
+    """
+    for axis in (1, 2):
+        x = _max_of_three(x, axis)
+    return x
+
+
+def _max_of_three(x, axis):
+    """max(x[2i - 1], x[2i], x[2i + 1]) along one axis."""
+    n = x.shape[axis]
+    # The border repeated: a repeated pixel never changes a maximum.
+    widths = [(1, n % 2) if i == axis else (0, 0) for i in range(4)]
+    x = jnp.pad(x, widths, mode="edge")
+    parts = [
+        jax.lax.slice_in_dim(x, start, start + n + n % 2 - 1, 2, axis)
+        for start in (0, 1, 2)
+    ]
+    return jnp.maximum(jnp.maximum(parts[0], parts[1]), parts[2])
+
+
 def nearest_double(x):
     """Repeats every pixel 2x2: (b, h, w, c) -> (b, 2h, 2w, c)."""
     b, h, w, c = x.shape
@@ -56,6 +79,19 @@ def bilinear(x, size):
     return x
 
 
+def bilinear_corners(x, size):
+    """Bilinear resize that keeps the corner pixels: (b, h, w, c) -> (b, *size, c).
+
+    New pixel i lies at i (old - 1) / (new - 1): what torch calls `align_corners=True`.
+    """
+    for axis, new in zip((1, 2), size, strict=True):
+        old = x.shape[axis]
+        if new != old:
+            centre = np.linspace(0, old - 1, new) if new > 1 else np.zeros(1)
+            x = _product(x, axis, _two_weights(centre, old))
+    return x
+
+
 def _double(x, axis):
     """Twice the length: new pixels lie 1/4 before and after each old one."""
     n = x.shape[axis]
@@ -70,8 +106,13 @@ def _double(x, axis):
 
 
 def _interpolate(x, axis, new):
-    """Any other length, as a product with a matrix of two weights a row."""
-    weights = jnp.asarray(_weights(x.shape[axis], new), x.dtype)
+    """Any other length, at half-pixel centres."""
+    return _product(x, axis, _weights(x.shape[axis], new))
+
+
+def _product(x, axis, weights):
+    """A (new, old) matrix applied along one axis, exactly."""
+    weights = jnp.asarray(weights, x.dtype)
     exact = jax.lax.Precision.HIGHEST
     y = jnp.tensordot(weights, x, axes=(1, axis), precision=exact)
     return jnp.moveaxis(y, 0, axis)
@@ -79,7 +120,12 @@ def _interpolate(x, axis, new):
 
 def _weights(old, new):
     """The (new, old) matrix of linear interpolation at half-pixel centres."""
-    centre = (np.arange(new) + 0.5) * old / new - 0.5
+    return _two_weights((np.arange(new) + 0.5) * old / new - 0.5, old)
+
+
+def _two_weights(centre, old):
+    """The (new, old) matrix that reads each new pixel at its place in the old ones."""
+    new = len(centre)
     centre = np.clip(centre, 0, old - 1)
     low = np.floor(centre).astype(int)
     high = np.minimum(low + 1, old - 1)

@@ -31,12 +31,24 @@ def relative_positions(m):
     return (dy + m - 1) * (2 * m - 1) + dx + m - 1
 
 
-def inside(h, w, m):
+def inside(h, w, m, shift=0):
     """Which tokens of the windows are of the h x w map, not of its padding.
 
     Returns bool (n, m * m) for the map padded at its bottom and right to multiples
-    of m, in the order of `partition`.
+    of m and then rolled by `shift` up and left, in the order of `partition`.
     """
     padded = np.zeros((1, -(-h // m) * m, -(-w // m) * m, 1), bool)
     padded[:, :h, :w] = True
-    return partition(padded, m)[0, ..., 0]
+    return partition(np.roll(padded, (-shift, -shift), (1, 2)), m)[0, ..., 0]
+
+
+def regions(h, w, m, shift):
+    """What the tokens of a map rolled by `shift` up and left were neighbours of.
+
+    Windows at the bottom and right hold rows and columns that came round from the
+    other side. Returns int (n, m * m): tokens of one window with one number lay side
+    by side before (Swin, Liu et al. 2021, Fig. 4). h and w must divide by m.
+    """
+    below, right = np.arange(h) >= h - shift, np.arange(w) >= w - shift
+    numbers = 2 * below[:, None] + right
+    return partition(numbers[None, ..., None], m)[0, ..., 0]

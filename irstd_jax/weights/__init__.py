@@ -1,15 +1,58 @@
 """Published weights: reading files, and naming what is in them."""
 
-from irstd_jax.weights import engine, irstd_diff
+from functools import partial
 
-TABLES = {"irstd_diff": irstd_diff.table}
+from irstd_jax.weights import (
+    acm,
+    autoencoder_kl,
+    detectors,
+    dnanet,
+    engine,
+    irstd_diff,
+    latent_unet,
+    swinir,
+    text_encoder,
+    uiunet,
+)
+
+TABLES = {
+    "acm_fpn": partial(acm.table, "acm_fpn"),
+    "acm_unet": partial(acm.table, "acm_unet"),
+    "autoencoder_kl": autoencoder_kl.table,
+    "control_net": partial(latent_unet.table, "control_net"),
+    "dnanet": dnanet.table,
+    "irstd_diff": irstd_diff.table,
+    "latent_unet": partial(latent_unet.table, "latent_unet"),
+    "swinir": swinir.table,
+    "text_encoder": text_encoder.table,
+    "uiunet": uiunet.table,
+}
+# What precedes a network's names in a checkpoint of a larger system.
+PREFIXES = {
+    "acm_fpn": detectors.PREFIX,
+    "acm_unet": detectors.PREFIX,
+    "autoencoder_kl": autoencoder_kl.PREFIX,
+    "control_net": latent_unet.PREFIXES["control_net"],
+    "dnanet": detectors.PREFIX,
+    "latent_unet": latent_unet.PREFIXES["latent_unet"],
+    "swinir": swinir.PREFIX,
+    "text_encoder": text_encoder.PREFIX,
+    "uiunet": detectors.PREFIX,
+}
+# Networks whose weights go about under several spellings: to that of the table.
+SPELLINGS = {
+    "autoencoder_kl": autoencoder_kl.canonical,
+    "control_net": latent_unet.canonical,
+    "latent_unet": latent_unet.canonical,
+    "text_encoder": text_encoder.canonical,
+}
 
 
 def convert(name, state_dict, **fields):
     """{torch name: array} -> Flax variables {"params", "batch_stats"} as float32.
 
-    Strict both ways. A "module." prefix is taken off; `num_batches_tracked` and
-    `relative_position_index` are no weights and are dropped.
+    Strict both ways. A "module." prefix is taken off; engine.IGNORED are no weights and
+    are dropped. Of a larger system's checkpoint the network's part is taken (PREFIXES).
 
     Args:
       name: of the network, as in irstd_jax.models.build.
@@ -20,7 +63,12 @@ def convert(name, state_dict, **fields):
       ValueError: unknown network, or weights that do not fit it: the message lists
         all missing, unexpected and misshapen names.
     """
-    return engine.convert(table(name, **fields), state_dict)
+    entries = table(name, **fields)
+    if name in PREFIXES:
+        state_dict = engine.part(state_dict, PREFIXES[name])
+    if name in SPELLINGS:
+        state_dict = SPELLINGS[name](state_dict, **fields)
+    return engine.convert(entries, state_dict)
 
 
 def invert(name, variables, **fields):

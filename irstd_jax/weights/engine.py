@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from flax import traverse_util
 
-# Buffers that hold no weights: a counter of batches, and the index of a bias table that
-# follows from the window size. They are dropped by name, wherever they are.
-IGNORED = ("num_batches_tracked", "relative_position_index")
+# Buffers that hold no weights: a counter of batches, the index of a bias table that
+# follows from the window size, and the mask of shifted windows that follows from the
+# size of the map. They are dropped by name, wherever they are.
+IGNORED = ("num_batches_tracked", "relative_position_index", "attn_mask")
 PREFIX = "module."  # what torch's DataParallel puts before every name
 
 
@@ -94,6 +95,15 @@ def invert(entries, variables):
         name: np.ascontiguousarray(KINDS[kind].to_torch(np.asarray(flat[path])))
         for path, name, kind, _ in entries
     }
+
+
+def part(state_dict, prefix):
+    """What a larger system keeps under `prefix`, without it; all if nothing has it."""
+    return {
+        name.replace(prefix, "", 1): array
+        for name, array in state_dict.items()
+        if name.removeprefix(PREFIX).startswith(prefix)
+    } or state_dict
 
 
 def clean(state_dict):

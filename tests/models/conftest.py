@@ -1,6 +1,7 @@
 """What tests of networks share: weights of no special value, reference outputs."""
 
 import importlib.util
+import math
 import zlib
 
 import jax
@@ -56,3 +57,34 @@ def count(tree):
 @pytest.fixture(scope="session", name="count")
 def count_fixture():
     return count
+
+
+def macs(function, *inputs):
+    """Multiply-adds of all convolutions (padding counted) and matrix products."""
+    return sum(map(cost, equations(jax.make_jaxpr(function)(*inputs).jaxpr)))
+
+
+def equations(jaxpr):
+    for equation in jaxpr.eqns:
+        inner = [getattr(p, "jaxpr", p) for p in equation.params.values()]
+        inner = [p for p in inner if hasattr(p, "eqns")]
+        for body in inner:
+            yield from equations(body)
+        if not inner:
+            yield equation
+
+
+def cost(equation):
+    name, out = equation.primitive.name, equation.outvars[0].aval.size
+    shapes = [variable.aval.shape for variable in equation.invars]
+    if name == "conv_general_dilated":
+        return out * math.prod(shapes[1][:-1])  # kernels are HWIO
+    if name == "dot_general":
+        (axes, _), _ = equation.params["dimension_numbers"]
+        return out * math.prod(shapes[0][axis] for axis in axes)
+    return 0
+
+
+@pytest.fixture(scope="session", name="macs")
+def macs_fixture():
+    return macs

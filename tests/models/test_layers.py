@@ -8,6 +8,7 @@ from scipy import signal
 from irstd_jax.models import layers
 
 KEY = jax.random.key(0)
+NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def normal(*shape, seed=0):
@@ -32,6 +33,54 @@ def test_conv_is_a_correlation_padded_on_all_sides(kernel, stride, dilation):
                     x[image, ..., c], spread[..., c, f], mode="same"
                 )
     np.testing.assert_allclose(y, expected[:, ::stride, ::stride], atol=1e-5)
+
+
+def test_conv_padded_on_one_side():
+    """By (0, 1) and stride 2: windows begin at the even pixels."""
+    x = normal(1, 6, 4, 2)
+    layer = layers.Conv(3, stride=2, padding=(0, 1))
+    y, variables = jax.jit(layer.init_with_output)(KEY, x)
+    kernel, bias = map(np.float64, jax.tree.leaves(variables)[::-1])
+    padded = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    for i in range(3):
+        for j in range(2):
+            window = padded[0, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+            expected = np.einsum("hwc,hwcf->f", window, kernel) + bias
+            np.testing.assert_allclose(y[0, i, j], expected, atol=1e-5)
+
+
+def test_dense_without_bias_is_a_product():
+    x = normal(2, 5)
+    layer = layers.Dense(3, bias=False)
+    y, variables = layer.init_with_output(KEY, x)
+    assert set(variables["params"]) == {"kernel"}
+    np.testing.assert_allclose(y, x @ variables["params"]["kernel"], atol=1e-6)
+
+
+def test_epsilon_keeps_a_faint_map_faint():
+    x = 1e-3 * normal(1, 4, 4, 8)
+    for epsilon in (1e-6, 1e-5):
+        layer = layers.GroupNorm(groups=1, epsilon=epsilon)
+        y = jax.jit(layer.init_with_output)(KEY, x)[0]
+        expected = (x - x.mean()) / np.sqrt(np.var(x) + epsilon)
+        np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_conv_transpose_is_the_transpose_of_a_strided_convolution():
+    """<conv(y), x> = <y, transpose(x)>, by way of the gradient."""
+    x = normal(2, 3, 5, 6)
+    layer = layers.ConvTranspose(4)
+    y, variables = jax.jit(layer.init_with_output)(KEY, x)
+    kernel, bias = variables["params"]["kernel"], variables["params"]["bias"]
+
+    def conv(y):
+        return jax.lax.conv_general_dilated(
+            y, kernel, (2, 2), ((1, 1), (1, 1)), dimension_numbers=NHWC
+        )
+
+    expected = jax.vjp(conv, jnp.zeros((2, 6, 10, 4)))[1](x)[0]
+    np.testing.assert_allclose(y, expected + bias, atol=1e-5)
+    assert np.abs(kernel).max() <= 1 / np.sqrt(16 * 4)
 
 
 def test_weights_and_biases_start_as_in_torch():

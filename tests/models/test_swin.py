@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,3 +59,47 @@ def test_a_map_that_fits_is_not_masked(block):
 def test_heads_must_divide_the_channels():
     with pytest.raises(ValueError, match="6 channels do not divide into heads=4"):
         swin.SwinBlock(heads=4).init(jax.random.key(0), jnp.zeros((1, 4, 4, 6)))
+
+
+# --- shifted windows and drop path ---------------------------------------------
+
+
+def blocks(randomised):
+    """A block that shifts and one that does not, of the same weights."""
+    fields = {"heads": 2, "window": 4, "mlp_ratio": 2, "scale_by": "head"}
+    layers = [swin.SwinBlock(**fields, shift=shift) for shift in (2, 0)]
+    variables = randomised(layers[0], jnp.zeros((1, 8, 8, 8)))
+    assert variables["params"]["mlp_in"]["kernel"].shape == (8, 16)
+    return [jax.jit(partial(layer.apply, variables)) for layer in layers]
+
+
+def test_shifted_windows_are_those_of_the_parts_between_their_borders(randomised):
+    """Rows 0-1, 2-5, 6-7 and columns 0-1, 2-4 see nothing of each other."""
+    shifted, plain = blocks(randomised)
+    x = normal(2, 8, 5, 8)
+    y = shifted(x)
+    assert y.shape == x.shape
+    for rows in (slice(0, 2), slice(2, 6), slice(6, 8)):
+        for columns in (slice(0, 2), slice(2, 5)):
+            part = plain(x[:, rows, columns])
+            np.testing.assert_allclose(y[:, rows, columns], part, atol=1e-5)
+
+
+def test_a_dropped_branch_leaves_its_image_alone(randomised):
+    shifted, _ = blocks(randomised)
+    x = normal(2, 8, 5, 8)
+    y = shifted(x, jnp.asarray([[0.0, 1.0], [0.0, 1.0]]))
+    np.testing.assert_array_equal(y[0], x[0])
+    np.testing.assert_allclose(y[1], shifted(x)[1], atol=1e-6)
+
+
+def test_scores_are_scaled_by_the_head_as_in_swin(randomised):
+    """A token is 4 times as wide as its heads, so the scales differ by 2."""
+    layers = [swin.WindowAttention(4, 2, scale_by=by) for by in ("head", "token")]
+    x = normal(1, 1, 4, 8)
+    variables = randomised(layers[0], x)
+    qkv = variables["params"]["qkv"]
+    doubled = {name: leaf.at[..., :8].multiply(2.0) for name, leaf in qkv.items()}
+    stronger = {"params": variables["params"] | {"qkv": doubled}}
+    a, b = layers[0].apply(variables, x), layers[1].apply(stronger, x)
+    np.testing.assert_allclose(a, b, atol=1e-6)

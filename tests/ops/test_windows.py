@@ -43,3 +43,22 @@ def test_inside_marks_the_padding():
     assert marks.shape == (2, 16)
     assert marks[0].sum() == 12 and marks[1].sum() == 3
     assert windows.inside(8, 4, 4).all()
+
+
+def test_inside_follows_a_shift():
+    """Of 3 rows padded to 4 and rolled by 1, the padding is the third, not the last."""
+    marks = windows.inside(3, 4, 4, shift=1).reshape(4, 4)
+    np.testing.assert_array_equal(marks.all(1), [True, True, False, True])
+
+
+@pytest.mark.parametrize("m, shift, h, w", [(4, 2, 8, 12), (4, 1, 4, 8), (3, 2, 6, 3)])
+def test_regions_are_what_lay_side_by_side(m, shift, h, w):
+    """Tokens are of one region if their offset in the window is that in the map."""
+    places = np.stack(np.indices((h, w)), -1)[None]
+    rolled = np.roll(places, (-shift, -shift), (1, 2))
+    before, after = (windows.partition(p, m)[0] for p in (rolled, places))
+    moved = before - after
+    unmoved = (moved[:, :, None] == moved[:, None, :]).all(-1)
+    regions = windows.regions(h, w, m, shift)
+    together = regions[:, :, None] == regions[:, None, :]
+    np.testing.assert_array_equal(together, unmoved)

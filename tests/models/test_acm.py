@@ -1,0 +1,210 @@
+"""ACM: reference outputs, parts against their formulas, any size, dropout by key."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irstd_jax import models, weights
+from irstd_jax.models.detectors import acm
+from irstd_jax.ops import resize
+
+TOY = {"channels": (4, 16, 8, 8), "blocks": 1, "in_channels": 1, "dropout": 0.5}
+# Where the authors' modules end in ours, for the fixtures' `mid/*`.
+PARTS = {"head": "head_out", "layer1": "layer1_3", "layer2": "layer2_3"}
+PARTS |= {"layer3": "layer3_3", "uplayer1": "uplayer1_3", "uplayer2": "uplayer2_3"}
+
+
+def toy(kind="acm_unet", **fields):
+    return models.build(kind, **(TOY | fields))
+
+
+def image(h, w, b=2, c=1, seed=0):
+    x = np.random.default_rng(seed).normal(size=(b, h, w, c))
+    return jnp.asarray(x, jnp.float32)
+
+
+def keys(*numbers):
+    return jnp.stack([jax.random.key(n) for n in numbers])
+
+
+@pytest.mark.parametrize("name, size", [("acm_unet", 519_843), ("acm_fpn", 387_187)])
+@pytest.mark.parametrize("fusion", sorted(acm.FUSIONS))
+def test_published_size(count, name, size, fusion):
+    network = models.build(name, fusion=fusion)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), image(16, 16, c=3))
+    assert count(shapes["params"]) == size
+
+
+def test_the_form_of_benchmark_tables_is_a_field_away(count):
+    """BasicIRSTD's: one channel, three blocks, no projection; 397,823 parameters."""
+    network = models.build("acm_unet", in_channels=1, blocks=3, project=False)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), image(16, 16))
+    assert count(shapes["params"]) == 397_823
+
+
+@pytest.fixture(scope="module", params=["acm_unet", "acm_fpn"])
+def reference(request, golden_root, seeded):
+    """What we compute and what the authors' code computed, of the same weights."""
+    fixture = seeded.load(request.param, golden_root)
+    variables = weights.convert(request.param, seeded.state_dict(fixture))
+    network = models.build(request.param)
+
+    @jax.jit
+    def run(variables, x):
+        logits, state = network.apply(variables, x, capture_intermediates=True)
+        return logits, state["intermediates"]
+
+    logits, parts = run(variables, fixture["in/x"].transpose(0, 2, 3, 1))
+    del parts["__call__"]
+    parts = {name: part["__call__"][0] for name, part in parts.items()}
+    parts["stem"] = resize.max_pool_3x3(parts["stem_2"])
+    return logits, parts, fixture
+
+
+def close(mine, expected):
+    atol = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(mine.transpose(0, 3, 1, 2), expected, rtol=0, atol=atol)
+
+
+def test_reference_output(reference):
+    logits, _, fixture = reference
+    close(logits, fixture["out/logits"])
+
+
+def test_reference_parts(reference):
+    _, parts, fixture = reference
+    names = [key.removeprefix("mid/") for key in fixture if key.startswith("mid/")]
+    assert names
+    for name in names:
+        expected = fixture[f"mid/{name}"]
+        close(parts[PARTS.get(name, name)][..., : expected.shape[1]], expected)
+
+
+# --- parts ---------------------------------------------------------------------
+
+
+def test_fusion_is_its_formula(randomised):
+    high, low = image(3, 4, c=8), image(3, 4, c=4, seed=1)
+    network = acm.Fusion("asym_bi")
+    variables = randomised(network, high, low)
+
+    def part(name, x, kernel, features, activation):
+        layer = acm.ConvNorm(features, kernel, bias=True, activation=activation)
+        chosen = {kind: tree[name] for kind, tree in variables.items()}
+        return layer.apply(chosen, x)
+
+    def gate(name, x):
+        hidden = part(f"{name}_in", x, 1, 1, jax.nn.relu)
+        return part(f"{name}_out", hidden, 1, 4, jax.nn.sigmoid)
+
+    h = part("high", high, 1, 4, jax.nn.relu)
+    d, u = gate("down", h.mean((1, 2), keepdims=True)), gate("up", low)
+    expected = part("post", 2 * low * d + 2 * h * u, 3, 4, jax.nn.relu)
+    y = jax.jit(network.apply)(variables, high, low)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind, local", [("bi_local", True), ("bi_global", False)])
+def test_what_the_gates_see(randomised, kind, local):
+    """A gate of means moves everywhere when one pixel moves, the other there alone."""
+    high, low = image(5, 5, b=1, c=4), image(5, 5, b=1, c=4, seed=1)
+    network = acm.Fusion(kind)
+    variables = randomised(network, high, low)
+    run = jax.jit(network.apply)
+    moved = run(variables, high, low.at[0, 0, 0].add(9.0)) - run(variables, high, low)
+    # The last convolution alone carries it by a pixel.
+    assert jnp.any(moved[0, 1, 1] != 0)
+    assert jnp.all(moved[0, 2:, 2:] == 0) == local
+
+
+# --- the whole -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def variables(randomised):
+    return randomised(toy(), image(16, 16))
+
+
+def test_an_odd_size_is_padded_and_cropped(variables):
+    run = jax.jit(toy().apply)
+    x = image(37, 50)
+    logits = run(variables, x)
+    assert logits.shape == (2, 37, 50, 1) and logits.dtype == jnp.float32
+    padded = jnp.pad(x, ((0, 0), (0, 11), (0, 14), (0, 0)), mode="reflect")
+    larger = run(variables, padded)
+    np.testing.assert_allclose(logits, larger[:, :37, :50], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["acm_unet", "acm_fpn"])
+@pytest.mark.parametrize("stem", sorted(acm.STEMS))
+def test_every_kind_keeps_the_size(kind, stem):
+    network = toy(kind, stem=stem)
+    x = image(network.multiple + 1, 3)
+    logits, _ = jax.eval_shape(network.init_with_output, jax.random.key(0), x)
+    assert logits.shape == (2, network.multiple + 1, 3, 1)
+
+
+@pytest.fixture(scope="module")
+def train(variables):
+    @jax.jit
+    def run(x, keys):
+        return toy().apply(variables, x, True, keys, mutable=["batch_stats"])
+
+    return run
+
+
+def test_dropout_is_each_example_s_own(train):
+    """BatchNorm joins a batch: so the batch is twice the same image."""
+    x = jnp.repeat(image(32, 32, b=1), 2, axis=0)
+    same, _ = train(x, keys(3, 3))
+    np.testing.assert_array_equal(same[0], same[1])
+    first, _ = train(x, keys(3, 4))
+    turned, _ = train(x, keys(4, 3))
+    assert jnp.any(first[0] != first[1])
+    np.testing.assert_array_equal(first, turned[::-1])
+
+
+def test_dropout_keeps_the_mean():
+    x = jnp.ones((4, 32, 32, 4))
+    y = acm.dropped(x, keys(*range(4)), 0.25)
+    assert sorted(np.unique(y)) == [0, np.float32(1 / 0.75)]
+    np.testing.assert_allclose(y.mean(), 1, atol=4 * np.sqrt(1 / 3 / y.size))
+
+
+def test_training_moves_the_statistics(train, variables):
+    _, changed = train(image(32, 32), keys(0, 1))
+    before = jax.tree.leaves(variables["batch_stats"])
+    after = jax.tree.leaves(changed["batch_stats"])
+    moved = [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert all(moved)
+
+
+def test_bfloat16_is_near_float32(variables):
+    x = image(32, 32)
+    half = jax.jit(toy(dtype=jnp.bfloat16).apply)(variables, x)
+    full = jax.jit(toy().apply)(variables, x)
+    assert half.dtype == full.dtype == jnp.float32
+    error = jnp.sqrt(jnp.square(half - full).mean()) / jnp.std(full)
+    assert 0 < error < 0.05
+
+
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"fusion": "asym"}, "unknown fusion 'asym'; choose from"),
+        ({"stem": "half"}, "unknown stem 'half'; choose from"),
+        ({"decoder": "up"}, "unknown decoder 'up'; choose from"),
+        ({"in_channels": 3}, "in_channels=3, but image.shape=.2, 16, 16, 1."),
+        ({"channels": (8, 16, 32)}, "four widths of 4 or more"),
+        ({"decoder": "fpn", "project": False}, "differ in width"),
+    ],
+)
+def test_what_cannot_work_is_refused(fields, words):
+    with pytest.raises(ValueError, match=words):
+        jax.eval_shape(toy(**fields).init, jax.random.key(0), image(16, 16))
+
+
+def test_dropout_wants_keys():
+    with pytest.raises(ValueError, match="needs keys, one an example"):
+        jax.eval_shape(lambda: toy().init(jax.random.key(0), image(16, 16), True))

@@ -17,8 +17,8 @@ PICTURES = 6
 
 
 def scorer(task):
-    """`score(variables, images, keys)`: the task's, compiled once a shape."""
-    return jax.jit(lambda v, images, keys: task.score(v, {"image": images}, keys))
+    """`score(variables, batch, keys)`: the task's, compiled once a shape."""
+    return jax.jit(task.score)
 
 
 def score(config, run, variables, source, limit=0):
@@ -45,7 +45,7 @@ def score(config, run, variables, source, limit=0):
         names = [sample["name"] for sample in samples]
         crops = [cut(prepare, sample) for sample in samples]
         # A rest is filled up with repeats, so that one program serves all batches.
-        filled = np.stack((crops * size)[:size])
+        filled = {k: np.stack([c[k] for c in (crops * size)[:size]]) for k in crops[0]}
         keys = [inference.image_key(seed, name) for name in (names * size)[:size]]
         scores, pictures = jax.tree.map(
             np.asarray, run(variables, filled, jax.numpy.stack(keys))
@@ -60,9 +60,9 @@ def score(config, run, variables, source, limit=0):
 
 
 def cut(prepare, sample):
-    """The network's input (h, w, c) of a sample."""
+    """The network's input of a sample: "image" (h, w, c) and "mask" (h, w, 1)."""
     rng = np.random.default_rng(zlib.crc32(sample["name"].encode()))
-    return prepare.training(sample, rng)["image"]
+    return prepare.training(sample, rng)
 
 
 def row(name, pictures):

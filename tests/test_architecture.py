@@ -14,6 +14,7 @@ ALLOWED = {
     "viz": set(),
     "data": set(),
     "models": {"ops"},
+    "mosaic": {"ops"},
     "weights": {"models"},
     "tasks": {"models", "diffusion", "metrics", "mosaic", "ops"},
     "training": set(),

@@ -17,6 +17,7 @@ SWINIR = {
     "mlp_ratio": 2,
     "unshuffle": 8,
     "features": 64,
+    "residual": False,
     "dtype": "float32",
     "remat": False,
 }
@@ -55,6 +56,8 @@ SMALL = {
         "heads": (4,) * 4,
         "unshuffle": 4,
         "features": 16,
+        # So it begins as the identity, and need not learn to copy what is clean.
+        "residual": True,
     },
     "autoencoder": AUTOENCODER
     | {

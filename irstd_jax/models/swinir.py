@@ -76,6 +76,8 @@ class SwinIR(nn.Module):
       features: width of the tail, which works at up to full size.
       drop_path: share of branches that the last layer drops in training; 0 in the
         first, linear between.
+      residual: the tail gives what is added to the image, not the image: a small
+        network need not learn to copy first. Not published.
       dtype: of the arithmetic; parameters, softmax and output are float32.
       remat: recompute Swin layers in the backward pass instead of keeping them.
     """
@@ -89,6 +91,7 @@ class SwinIR(nn.Module):
     unshuffle: int = 8
     features: int = 64
     drop_path: float = 0.1
+    residual: bool = False
     dtype: Any = jnp.float32
     remat: bool = False
 
@@ -104,11 +107,12 @@ class SwinIR(nn.Module):
         b, h, w, c = image.shape
         self.check(c)
         mean = jnp.asarray(MEAN if c == 3 else 0.0, jnp.float32)
-        x = resize.pad_to_multiple(image, self.multiple) - mean
-        x = pixel_unshuffle(x.astype(self.dtype), self.unshuffle)
+        padded = resize.pad_to_multiple(image, self.multiple)
+        x = pixel_unshuffle((padded - mean).astype(self.dtype), self.unshuffle)
         x = Conv(self.embed_dim, dtype=self.dtype, name="conv_first")(x)
         x = x + self.body(x, keys)
-        return resize.crop(self.tail(x, c).astype(jnp.float32) + mean, h, w)
+        y = self.tail(x, c).astype(jnp.float32) + (padded if self.residual else mean)
+        return resize.crop(y, h, w)
 
     def body(self, x, keys):
         """The groups of Swin layers and what ends them."""

@@ -46,6 +46,7 @@ WEIGHTS = {
     "min_snr": lambda snr: jnp.minimum(snr, 5.0),
 }
 PARTS = ("unet", "control")
+DRAWS = 4  # times and noises at which a validation image is scored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,13 +147,17 @@ class LatentDiffusion:
         z0 = self.scale(frozen) * (mean + jnp.exp(logvar / 2) * noise)
         hint = None
         if self.part == "control":
-            masks = batch["mask"] if self.keep_targets else None
-            mixed = self.degrade(degrade_keys, image, masks)
+            mixed = self.mixed(degrade_keys, batch)
             hint = self.encode(frozen, self.smooth(frozen, mixed))
         mse, snr = self.errors(variables, z0, hint, draw_keys)
         loss = jnp.mean(WEIGHTS[self.loss_kind](snr) * mse)
         terms = {"loss": loss, "eps": jnp.mean(snr * mse), "x0": jnp.mean(mse)}
         return loss, {"terms": terms, "batch_stats": {}}
+
+    def mixed(self, keys, batch):
+        """The degraded images of a batch; its targets as they are, where kept."""
+        masks = batch["mask"] if self.keep_targets else None
+        return self.degrade(keys, batch["image"], masks)
 
     def errors(self, variables, z0, hint, keys):
         """|z0^ - z0|^2 and the signal-to-noise ratio, (b,), at a random time each."""
@@ -271,17 +276,22 @@ class LatentDiffusion:
         """
         frozen, image = variables["frozen"], batch["image"]
         z0, hint, pictures = self.encode(frozen, image), None, {"image": image}
-        degrade_keys, *draws = split(keys, 5)
+        degrade_keys, draw_keys = split(keys, 2)
         if self.part == "control":
-            mixed = self.degrade(degrade_keys, image, None)
+            mixed = self.mixed(degrade_keys, batch)
             smooth = self.smooth(frozen, mixed)
             hint = self.encode(frozen, smooth)
             pictures |= {"degraded": mixed, "smooth": smooth}
-        errors = [self.errors(variables, z0, hint, draw) for draw in draws]
-        mse = sum(value * (snr + 1) for value, snr in errors) / len(draws)
+        mse, snr = self.errors(
+            variables,
+            jnp.repeat(z0, DRAWS, 0),
+            None if hint is None else jnp.repeat(hint, DRAWS, 0),
+            split(draw_keys, DRAWS).T.ravel(),
+        )
+        mse = jnp.mean((mse * (snr + 1)).reshape(-1, DRAWS), 1)
         pictures["decoded"] = self.decode(frozen, z0)
         t = jnp.full(len(image), self.schedule.steps // 2)
-        eps = autoencoding.noise(draws[0], z0.shape[1:])
+        eps = autoencoding.noise(draw_keys, z0.shape[1:])
         z_t = process.q_sample(self.schedule, z0, t, eps)
         found = self.denoiser(variables, hint)(z_t, t)
         pictures["one step from t = T / 2"] = self.decode(frozen, found)

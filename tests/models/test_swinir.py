@@ -96,6 +96,12 @@ def test_every_second_layer_shifts_and_none_is_lost(run):
     assert change[16:24, :16].max() > 1e-4
 
 
+def test_a_residual_is_added_to_the_image(run, variables):
+    image = uniform(2, 17, 30, 1)
+    added = jax.jit(toy(residual=True).apply)(variables, image) - image
+    np.testing.assert_allclose(added, run(image), atol=1e-6)
+
+
 def test_bfloat16_is_near_float32(run, variables):
     image = uniform(2, 17, 30, 1)
     half = jax.jit(toy(dtype=jnp.bfloat16).apply)(variables, image)

@@ -55,6 +55,34 @@ def test_bilinear_enlarges_as_jax_does():
     np.testing.assert_allclose(resize.bilinear(x, (16, 17)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "old, new",
+    [((4, 6), (8, 12)), ((8, 12), (4, 6)), ((5, 3), (9, 7)), ((1, 5), (4, 1))],
+)
+def test_bilinear_that_keeps_the_corners_is_numpy_s_interpolation(old, new):
+    x = image(*old)
+    y = np.float64(x)
+    for axis, (n, m) in enumerate(zip(old, new, strict=True), 1):
+        places = np.arange(m) * (n - 1) / max(m - 1, 1)
+        along = lambda line: np.interp(places, np.arange(n), line)  # noqa: B023, E731
+        y = np.apply_along_axis(along, axis, y)
+    mine = resize.bilinear_corners(x, new)
+    np.testing.assert_allclose(mine, y, atol=1e-5)
+    np.testing.assert_array_equal(mine[:, 0, 0], x[:, 0, 0])
+
+
+@pytest.mark.parametrize("h, w", [(4, 6), (5, 6), (1, 3), (1, 1)])
+def test_max_pool_3x3_looks_one_pixel_around_every_other(h, w):
+    x = image(h, w)
+    y = resize.max_pool_3x3(x)
+    assert y.shape == (2, -(-h // 2), -(-w // 2), 3)
+    for i in range(y.shape[1]):
+        for j in range(y.shape[2]):
+            top, left = max(2 * i - 1, 0), max(2 * j - 1, 0)
+            block = x[:, top : 2 * i + 2, left : 2 * j + 2]
+            np.testing.assert_array_equal(y[:, i, j], block.max((1, 2)))
+
+
 @pytest.mark.parametrize("h, w", [(4, 6), (5, 6), (1, 3), (1, 1)])
 def test_max_pool_takes_the_largest_and_rounds_up(h, w):
     x = image(h, w)

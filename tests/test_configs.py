@@ -9,6 +9,7 @@ from configs import common
 from irstd_jax import tasks, train
 from irstd_jax.data import pipeline
 
+KEY = jax.random.key(0)
 RECIPES = ("irstd1k", "nuaa_sirst", "nudt_sirst")
 
 
@@ -58,3 +59,53 @@ def test_the_tiny_variant_trains_and_validates(name, data_root, tmp_path):
     assert train.run(config, tmp_path) == 0
     assert (tmp_path / "best.safetensors").is_file()
     assert list((tmp_path / "pictures").glob("validation_*.png"))
+
+
+# --- Diff-Mosaic ----------------------------------------------------------------------
+
+PRIORS = ("pixel_prior", "autoencoder", "latent_prior", "control")
+
+
+@pytest.mark.parametrize("variant", ["", "small", "tiny"])
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_makes_its_task(name, variant):
+    config = recipe(f"diff_mosaic.{name}", variant)
+    task = tasks.build(config)
+    assert task.image_shape == (config.data.crop,) * 2 + (config.data.channels,)
+    assert hasattr(task, "score") and config.data.split != "idx_427"
+
+
+def test_the_published_priors():
+    """Stable Diffusion 2.1, DiffBIR's SwinIR and its control, by their shapes."""
+
+    def count(tree):
+        return sum(x.size for x in jax.tree.leaves(tree))
+
+    def shapes(name, **parts):
+        task = tasks.build(recipe(f"diff_mosaic.{name}"))
+        return jax.eval_shape(lambda key, parts: task.init(key, **parts), KEY, parts)
+
+    restorer, first = shapes("pixel_prior"), shapes("autoencoder")
+    prior = shapes("latent_prior", autoencoder=first)
+    whole = shapes("control", unet=prior, restorer=restorer)
+    assert count(whole["params"]) == 363_153_280
+    frozen = whole["frozen"]
+    assert count(frozen["unet"]) == 865_910_724
+    assert count(frozen["autoencoder"]["params"]) == 83_653_863
+    assert count(frozen["restorer"]["params"]) == 15_792_587
+
+
+def test_released_sampling_is_the_default():
+    how = recipe("diff_mosaic.control").sampling
+    assert (how.sampler, how.steps, how.variance) == ("ddpm", 50, "small")
+    assert how.strength == 1 and how.guidance_start == 200 and how.color == "wavelet"
+    assert how.guidance_scale * 4 * 64 * 64 == 400
+
+
+def test_the_augmenting_recipe_holds_its_priors():
+    config = recipe("diff_mosaic.augment", "small")
+    assert set(config.recipes) == set(PRIORS)
+    for name in PRIORS:
+        assert (
+            config.recipes[name].model == recipe(f"diff_mosaic.{name}", "small").model
+        )

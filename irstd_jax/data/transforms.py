@@ -3,7 +3,8 @@
 Image and mask always go through the same geometry. All of it is off by default, as in
 the paper's recipe, which only resizes. The order, for whoever turns some on:
 
-    scale -> flip -> quarter turns -> brightness and contrast -> noise      (augment)
+    long side -> scale -> mirror -> flip -> quarter turns                   (augment)
+    -> brightness and contrast -> blur -> noise
     -> crop or resize to a fixed size
     -> normalise
 
@@ -14,15 +15,29 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-AUGMENTATIONS = ("scale", "flip", "quarter_turns", "brightness", "contrast", "noise")
+AUGMENTATIONS = (
+    "long_side",
+    "scale",
+    "mirror",
+    "flip",
+    "quarter_turns",
+    "brightness",
+    "contrast",
+    "blur",
+    "blur_spares_targets",
+    "noise",
+)
 
 # (mean, std) on images in [0, 1], one number a channel or one for all. The irstd_diff
 # pairs are those of the paper's released code, which has one for NUAA-SIRST and
-# IRSTD-1k; "nuaa" and "nudt" are the pixel statistics of the published files.
+# IRSTD-1k; "nuaa" and "nudt" are the pixel statistics of the published files, "irstd1k"
+# is BasicIRSTD's pair, "imagenet" that of three colours which detectors borrow.
 PRESETS = {
     "none": ((0.0,), (1.0,)),
     "nuaa": ((113 / 255,), (57.5 / 255,)),
     "nudt": ((107.8 / 255,), (55.5 / 255,)),
+    "irstd1k": ((87.4661865234375 / 255,), (39.71953201293945 / 255,)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "irstd_diff_sirst": (
         (0.28450727, 0.28450724, 0.28450724),
         (0.22880708, 0.22880709, 0.22880709),
@@ -132,6 +147,11 @@ def flip(sample, rng):
     return both(sample, lambda a: a[:: steps[0], :: steps[1]])
 
 
+def mirror(sample, rng):
+    """Mirrored left-right alone, with chance one half."""
+    return both(sample, lambda a: a[:, ::-1]) if rng.random() < 0.5 else sample
+
+
 def quarter_turns(sample, rng):
     """Turned by 0, 90, 180 or 270 degrees."""
     turns = int(rng.integers(4))
@@ -139,15 +159,31 @@ def quarter_turns(sample, rng):
 
 
 def scale(sample, rng, low, high):
-    """Zoomed by a factor between `low` and `high`, even in its logarithm.
+    """Zoomed by a factor between `low` and `high`, even in its logarithm: `zoom`."""
+    if not 0 < low <= high:
+        raise ValueError(f"scale ({low}, {high}) is not 0 < low <= high")
+    return zoom(sample, np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def long_side(sample, rng, low, high):
+    """Zoomed so that the longer side has an even chance of each of `low` ... `high` px.
+
+    As the published detectors do, but for the mask, which they resize by nearest
+    neighbour: there small targets vanish.
+    """
+    if not 1 <= low <= high:
+        raise ValueError(f"long_side ({low}, {high}) is not 1 <= low <= high")
+    side = rng.integers(int(low), int(high) + 1)
+    return zoom(sample, side / max(sample["mask"].shape))
+
+
+def zoom(sample, factor):
+    """The sample `factor` times as large.
 
     The image is bilinear, antialiased where it shrinks. A mask pixel is set where one
     target covers more than half of it, or, of a target that covers no pixel so far,
     as much of it as of any other.
     """
-    if not 0 < low <= high:
-        raise ValueError(f"scale ({low}, {high}) is not 0 < low <= high")
-    factor = np.exp(rng.uniform(np.log(low), np.log(high)))
     h, w = sample["mask"].shape[:2]
     size = max(round(h * factor), 1), max(round(w * factor), 1)
     image = resampled(sample["image"], size, Image.Resampling.BILINEAR)
@@ -190,6 +226,21 @@ def brightness_contrast(sample, rng, brightness, contrast):
     return sample | {"image": image.astype(np.float32)}
 
 
+def blur(sample, rng, deviation, spare_targets=False):
+    """With chance one half, a Gaussian blur of deviation even in [0, deviation] px.
+
+    spare_targets: target pixels stay as they were, as Diff-Mosaic's copy of DNANet has.
+    """
+    if rng.random() < 0.5:
+        return sample
+    image = sample["image"]
+    blurred = ndimage.gaussian_filter(image[..., 0], rng.uniform(0, deviation))
+    blurred = blurred[..., None]
+    if spare_targets:
+        blurred = np.where(sample["mask"] > 0, image, blurred)
+    return sample | {"image": np.clip(blurred, 0, 1).astype(np.float32)}
+
+
 def noise(sample, rng, deviation):
     """White noise added, its deviation even in [0, deviation]; clipped to [0, 1]."""
     image = sample["image"]
@@ -200,8 +251,9 @@ def noise(sample, rng, deviation):
 def augment(sample, rng, settings):
     """The changes that the `augment` block turns on, in the order above.
 
-    settings (a mapping, or None): flip and quarter_turns (bool), scale ((low, high) or
-    None), brightness, contrast and noise (0 is off). A field that is absent is off.
+    settings (a mapping, or None): mirror, flip, quarter_turns, blur_spares_targets
+    (bool), long_side and scale ((low, high) or None), brightness, contrast, blur and
+    noise (0 is off). A field that is absent is off.
     """
     on = settings or {}
     unknown = set(on.keys()) - set(AUGMENTATIONS)
@@ -209,8 +261,12 @@ def augment(sample, rng, settings):
         raise ValueError(
             f"unknown augmentation {sorted(unknown)}; choose from {AUGMENTATIONS}"
         )
+    if on.get("long_side"):
+        sample = long_side(sample, rng, *on.get("long_side"))
     if on.get("scale"):
         sample = scale(sample, rng, *on.get("scale"))
+    if on.get("mirror"):
+        sample = mirror(sample, rng)
     if on.get("flip"):
         sample = flip(sample, rng)
     if on.get("quarter_turns"):
@@ -218,6 +274,8 @@ def augment(sample, rng, settings):
     brightness, contrast = on.get("brightness") or 0, on.get("contrast") or 0
     if brightness or contrast:
         sample = brightness_contrast(sample, rng, brightness, contrast)
+    if on.get("blur"):
+        sample = blur(sample, rng, on.get("blur"), bool(on.get("blur_spares_targets")))
     if on.get("noise"):
         sample = noise(sample, rng, on.get("noise"))
     return sample

@@ -18,7 +18,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from flax import traverse_util
 
 from irstd_jax.models.layers import Conv, Dense, GroupNorm
@@ -223,7 +222,7 @@ def control_from_unet(unet_params, control_shapes):
         {
             path: extended(path, given[path[1:]], leaf.shape)
             if path[0] == "encoder"
-            else np.zeros(leaf.shape, np.float32)
+            else jnp.zeros(leaf.shape, jnp.float32)
             for path, leaf in wanted.items()
         }
     )
@@ -231,11 +230,11 @@ def control_from_unet(unet_params, control_shapes):
 
 def extended(path, array, shape):
     """A copy of the array; the first kernel with zeros for more input channels."""
-    array = np.array(array, np.float32)
+    array = jnp.asarray(array, jnp.float32)
     more = [wide - narrow for wide, narrow in zip(shape, array.shape, strict=False)]
     axis = 2 if path[1:] == ("in_0", "kernel") else None
     if array.ndim != len(shape) or any(
         n < 0 or (n and i != axis) for i, n in enumerate(more)
     ):
         raise ValueError(f"{'/'.join(path)} is {array.shape} and should be {shape}")
-    return np.pad(array, [(0, n) for n in more])
+    return jnp.pad(array, [(0, n) for n in more])

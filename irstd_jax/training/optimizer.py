@@ -39,8 +39,8 @@ def steps(peak, num_steps, warmup, milestones=(0.5, 0.75), factor=0.1):
     """Up to `peak` in `warmup` steps; times `factor` at each share of `num_steps`."""
     falls = {round(share * num_steps): factor for share in milestones}
     course = optax.piecewise_constant_schedule(peak, falls)
-    # Milestones count from the run's start: warmed would count them from its end.
-    return lambda step: course(step) * jnp.minimum(step / max(warmup, 1), 1.0)
+    # Milestones count from the start of the run; `warmed` would begin them after it.
+    return lambda step: course(step) * (jnp.minimum(step / warmup, 1) if warmup else 1)
 
 
 def warmed(peak, warmup, course):

@@ -53,6 +53,9 @@ EXACT = {
 ALL = EXACT | {
     "scale": lambda s, rng: transforms.scale(s, rng, 0.5, 2.0),
     "resize": lambda s, rng: transforms.resize(s, (17, 23)),
+    "long side": lambda s, rng: transforms.long_side(s, rng, 5, 60),
+    "mirror": transforms.mirror,
+    "blur": lambda s, rng: transforms.blur(s, rng, 2.0, bool(rng.integers(2))),
     "levels": lambda s, rng: transforms.brightness_contrast(s, rng, 0.3, 0.5),
     "noise": lambda s, rng: transforms.noise(s, rng, 0.2),
 }
@@ -336,6 +339,41 @@ def test_augment_applies_what_is_on_in_the_stated_order():
 def test_unknown_augmentations_are_refused():
     with pytest.raises(ValueError, match=r"\['rotate'\]; choose from"):
         transforms.augment(random(5, 5, 0), np.random.default_rng(0), {"rotate": True})
+
+
+def test_the_long_side_takes_every_length():
+    sample, rng = random(20, 30, 0), np.random.default_rng(0)
+    shapes = {
+        transforms.long_side(sample, rng, 14, 17)["mask"].shape for _ in range(60)
+    }
+    assert {shape[1] for shape in shapes} == {14, 15, 16, 17}
+    assert all(abs(h - w * 20 / 30) <= 0.5 for h, w, _ in shapes)
+    with pytest.raises(ValueError, match="1 <= low <= high"):
+        transforms.long_side(sample, rng, 9, 3)
+
+
+def test_mirror_is_left_right_alone():
+    sample = random(5, 7, 0)
+    seen = {
+        transforms.mirror(sample, np.random.default_rng(i))["image"].tobytes()
+        for i in range(20)
+    }
+    turned = np.ascontiguousarray(sample["image"][:, ::-1])
+    assert seen == {sample["image"].tobytes(), turned.tobytes()}
+
+
+def test_blur_spares_targets_if_told():
+    sample = random(20, 20, 3)
+    target = sample["mask"] > 0
+    changed = 0
+    for seed in range(10):
+        rngs = [np.random.default_rng(seed) for _ in range(2)]
+        plain = transforms.blur(sample, rngs[0], 2.0)["image"]
+        spared = transforms.blur(sample, rngs[1], 2.0, True)["image"]
+        np.testing.assert_array_equal(spared[target], sample["image"][target])
+        np.testing.assert_array_equal(spared[~target], plain[~target])
+        changed += np.any(plain != sample["image"])
+    assert 1 <= changed <= 9
 
 
 @pytest.mark.parametrize("bounds", [(0, 1), (2, 1)])

@@ -1,0 +1,84 @@
+"""configs/detector.py: every network, set and variant is one that can run."""
+
+import jax
+import pytest
+
+from configs import detector
+from irstd_jax import tasks, train
+from irstd_jax.data import pipeline, transforms
+from irstd_jax.training import optimizer
+
+SIZES = {
+    "acm_fpn": 387_187,
+    "acm_unet": 519_843,
+    "dnanet": 4_696_888,
+    "uiunet": 50_541_461,
+}
+
+
+@pytest.mark.parametrize("variant", sorted(detector.VARIANTS))
+@pytest.mark.parametrize("dataset", sorted(detector.DATASETS))
+@pytest.mark.parametrize("network", sorted(detector.MODELS))
+def test_every_combination_makes_its_parts(network, dataset, variant):
+    config = detector.get_config(f"{network},{dataset},{variant}")
+    task = tasks.build(config)
+    assert task.image_shape[2] == config.data.channels == task.network.in_channels
+    prepared = pipeline.preparation(config.data)
+    assert prepared.normalisation in transforms.PRESETS
+    assert set(config.data.augment) <= set(transforms.AUGMENTATIONS)
+    optimizer.make_optimizer(config.optimizer, config.num_steps)
+    assert config.name.startswith(f"{network}_{dataset}")
+
+
+@pytest.mark.parametrize("network", sorted(SIZES))
+def test_networks_are_the_published_ones(network):
+    for variant in ("", ",published"):
+        task = tasks.build(detector.get_config(f"{network},nudt_sirst{variant}"))
+        shapes = jax.eval_shape(task.init, jax.random.key(0))
+        leaves = jax.tree.leaves(shapes["params"])
+        assert sum(leaf.size for leaf in leaves) == SIZES[network]
+
+
+def test_published_recipes_are_those_of_the_facts():
+    acm = detector.get_config("acm_unet,nuaa_sirst,published")
+    assert (acm.num_steps, acm.data.split) == (300 * 42, "idx_427")
+    assert dict(tasks.build(acm).losses) == {"soft_iou": 1.0}
+    rate = optimizer.schedule(acm.optimizer, acm.num_steps)
+    assert rate(acm.num_steps // 2) == pytest.approx(0.05 * 0.5**0.9, rel=1e-4)
+    dnanet = detector.get_config("dnanet,nudt_sirst,published")
+    assert dnanet.num_steps == 3_000 * 16 and dnanet.data.batch_size == 40
+    assert dict(tasks.build(dnanet).losses) == {"soft_iou_batch": 1.0}
+    uiunet = detector.get_config("uiunet,nudt_sirst,published")
+    task = tasks.build(uiunet)
+    assert dict(task.losses) == {"bce": 1.0} and task.supervision == "sum"
+    assert uiunet.optimizer.learning_rate == 1e-3 and uiunet.data.batch_size == 3
+
+
+def test_the_common_recipe_is_common():
+    """But for the network and its name, all fields are equal."""
+    configs = [detector.get_config(f"{n},nudt_sirst").to_dict() for n in SIZES]
+    for config in configs:
+        del config["model"], config["name"]
+    assert all(config == configs[0] for config in configs)
+
+
+@pytest.mark.parametrize(
+    "argument, words",
+    [
+        ("resnet,nudt_sirst", "unknown network 'resnet'; choose from"),
+        ("dnanet,coco", "unknown data set 'coco'; choose from"),
+        ("dnanet,nudt_sirst,huge", "unknown variant 'huge'; choose from"),
+        ("dnanet,nudt_sirst,tiny,small", "is not NETWORK,DATASET or"),
+        ("dnanet", "is not NETWORK,DATASET or"),
+    ],
+)
+def test_what_is_unknown_is_refused(argument, words):
+    with pytest.raises(ValueError, match=words):
+        detector.get_config(argument)
+
+
+def test_the_tiny_variant_trains_and_evaluates(tmp_path):
+    config = detector.get_config("acm_fpn,synthetic,tiny")
+    assert train.run(config, tmp_path) == 0
+    assert (tmp_path / "best.safetensors").is_file()
+    assert (tmp_path / "report.json").is_file()

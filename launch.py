@@ -46,7 +46,7 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 flags.DEFINE_enum("mode", "train", sorted(MODES), "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
-flags.DEFINE_string("input", None, "predict: image or folder; convert: file.")
+flags.DEFINE_string("input", None, "predict: image, folder; convert: file, folder.")
 flags.DEFINE_string("output", None, "predict, augment: folder; convert: file.")
 flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
 flags.DEFINE_string("key", "", "convert: which state dict of a file with several.")

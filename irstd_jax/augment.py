@@ -27,7 +27,6 @@ from tqdm import tqdm
 
 from irstd_jax import data, files, inference, quality, tasks, train
 from irstd_jax.mosaic import compose, degrade, parents, retarget
-from irstd_jax.tasks import restoration
 
 STAGES = ("degrade", "pixel_prior", "diff_prior", "retarget")
 NEEDS = {  # the recipes that a stage's weights come from, in their order
@@ -223,7 +222,8 @@ def samples(block, maker, stages, priors, source, anchors, indices):
     for stage in stages:
         if stage == "degrade":
             shared = jax.random.key(block.seed)
-            how = restoration.degradation(**block.degrade)
+            changes = dict(block.degrade)
+            how = degrade.preset(changes.pop("preset"), **changes)
             image, _ = degrade.degrade(degrade_keys, mosaic, how, mask, shared)
         elif stage == "retarget":
             image = retarget.retarget(made["final"], mosaic, mask, block.border)

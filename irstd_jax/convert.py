@@ -1,78 +1,72 @@
-"""Bringing published weights: from the authors' file to ours, without PyTorch.
+"""Bringing published weights: from the authors' files to ours, without PyTorch.
 
   python launch.py --mode=convert --input=model.pt --output=irstd_diff.safetensors
+  python launch.py --mode=convert --config=configs/detector.py:dnanet,nudt_sirst \
+      --input=theirs.pth.tar --output=dnanet.safetensors
+  python launch.py --mode=convert --config=configs/diff_mosaic/latent_prior.py \
+      --input=FOLDER --output=stable_diffusion.safetensors
 
 reads a PyTorch state dict (also .safetensors, .npz) and executes nothing that it holds.
-Every array must find its place, and every place its array.
-
-Weights are taken for the published network and task (Table I; T = 100, eps, mask in
-{0, 1}). The config tells the normalisation, if it is one of the released code's two:
---config=configs/nudt_sirst.py for weights of NUDT-SIRST. For weights of another network
-give one whose model.token_layout is "reference": its model, task and data are believed.
-The released code's tokens are cut from memory as it lies, so that its weights hold for
-images of 256 px; evaluate and predict resize to that unless they are told another size.
+Every array must find its place, and every place its array. The recipe says of which
+network and task the weights are; the result serves wherever those do that a run of the
+recipe leaves. Systems of several networks, also as folders of diffusers: systems.py.
+Of IRSTD-Diff, whose recipe is believed in part: published.py.
 """
 
 import collections
-import dataclasses
 import pathlib
-import re
 
 import jax
 
-from irstd_jax import models, weights
-from irstd_jax.weights import engine, readers, store
+from irstd_jax import published, systems, weights
+from irstd_jax.weights import control_ldm, engine, names, store
 
 SUFFIX = ".safetensors"
-SIZE = 256
-NORMALISATIONS = ("irstd_diff_sirst", "irstd_diff_nudt")
-TASK = {
-    "name": "mask_diffusion",
-    "parameterisation": "eps",
-    "mask_range": (0.0, 1.0),
-    "schedule": "linear",
-    "steps": 100,
-    "encoder_weight": 10.0,
-}
 
 
 def run(config, workdir, source, output, overwrite=False, key=""):
-    """Converts the weights file `source` into `output`; returns the exit code 0.
+    """Converts the weights `source` into the file `output`; returns the exit code 0.
 
     Args:
       config: see the module.
       workdir: not used.
-      source: a PyTorch file, safetensors or .npz.
+      source: a PyTorch file, safetensors or .npz; of FOLDERS also diffusers' folder.
       output: a path that ends in .safetensors.
       overwrite: may `output` be replaced.
       key: which state dict, where the file holds several; "" = the only one.
 
     Raises:
       FileExistsError, FileNotFoundError: `output` is there, `source` is not.
-      ValueError: the file cannot be read, or its weights are of another network; all
-        missing, unexpected and misshapen names are listed.
+      ValueError: the file cannot be read, lacks a part, or its weights are of another
+        network; all missing, unexpected and misshapen names are listed.
     """
-    source, output = pathlib.Path(source), pathlib.Path(output)
-    guard(source, output, overwrite)
-    state_dict = readers.read(source, key or None, ignore_unknown=True)
-    settings = weights_config(config)
-    try:
-        variables = converted(settings["model"], state_dict)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
+    source, output, task = pathlib.Path(source), pathlib.Path(output), config.task.name
+    if task not in CONVERTERS:
+        raise ValueError(
+            f"unknown task.name {task!r}; choose from {sorted(CONVERTERS)}"
+        )
+    guard(source, output, overwrite, task in FOLDERS)
+    settings = SETTINGS.get(task, published.carried)(config)
+    state_dict = systems.read(settings, source, key)
     about = {
         "config": settings,
-        "source": source.name,
-        "ignored": ignored(state_dict),
+        "source": source.absolute().name,
+        "ignored": ignored(state_dict, prefixes(settings)),
     }
+    try:
+        variables = CONVERTERS[task](settings, state_dict)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
     store.save(output, variables, about)
     print(summary(source, output, variables, about))
     return 0
 
 
-def guard(source, output, overwrite):
+def guard(source, output, overwrite, folders=False):
     """Refuses what cannot be done before anything is."""
-    if not source.is_file():
+    if source.is_dir() and not folders:
+        raise ValueError(f"{source} is a folder: name the file in it")
+    if not source.exists():
         raise FileNotFoundError(f"there is no file {source}")
     if output.suffix != SUFFIX:
         raise ValueError(f"--output={output} must end in {SUFFIX}")
@@ -84,84 +78,97 @@ def guard(source, output, overwrite):
         )
 
 
-def weights_config(config):
-    """The part of a config that weights carry, as `inference.trained` reads it."""
-    if config.model.token_layout == "reference":
-        model, task = config.model.to_dict(), config.task.to_dict()
-        name, normalisation = config.name, config.data.normalisation
-        size = config.evaluation.size or SIZE
-    else:
-        model, task, name, size = published(), TASK, "irstd_diff", SIZE
-        normalisation = config.data.normalisation
-        if normalisation not in NORMALISATIONS:
-            normalisation = NORMALISATIONS[0]
-    return {
-        "name": name,
-        "model": model,
-        "task": task,
-        "data": {"channels": model["image_channels"], "normalisation": normalisation},
-        "evaluation": {"size": size},
-        "predict": {"size": size},
-    }
+# --- what is told ---------------------------------------------------------------------
 
 
-def published():
-    """The model block of the published network, every field of it."""
-    network = models.build("irstd_diff", token_layout="reference")
-    skipped = ("parent", "name", "norm_axis", "dtype")
-    names = [f.name for f in dataclasses.fields(network) if f.name not in skipped]
-    fields = {name: getattr(network, name) for name in names}
-    return {"name": "irstd_diff", **fields, "dtype": "float32"}
+def prefixes(settings):
+    """How the names of what is converted begin, in a larger system's checkpoint."""
+    if settings["task"]["name"] in FOLDERS:
+        return systems.prefixes(settings)
+    prefix = weights.PREFIXES.get(settings["model"]["name"])
+    return (prefix,) if prefix else ()
 
 
-def converted(model, state_dict):
-    """The Flax variables; strict both ways."""
-    # The layout changes no weight, and the spatial one fits the table's small image.
-    fields = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in model.items()
-        if key != "name"
-    } | {"token_layout": "spatial"}
-    check_depth(fields, state_dict)
-    return weights.convert(model["name"], state_dict, **fields)
+def ignored(state_dict, starts=()):
+    """{what: number} of the arrays that are left out: no weights, or of other parts."""
+    given = names.bare(state_dict, engine.PREFIX)
+    inside = any(name.startswith(starts) for name in given)
 
+    def what(name):
+        first, last = name.split(".")[0], name.rsplit(".", 1)[-1]
+        if last in engine.IGNORED:
+            return last
+        if name in control_ldm.BUFFERS:
+            return "of the schedule"
+        outside = inside and not name.startswith(starts)
+        return first if outside or name.startswith(systems.TRAINING) else None
 
-def check_depth(fields, state_dict):
-    """Says what a thousand missing names would not: the released default's depth."""
-    found = (re.search(r"input_blocks\.(\d+)\.", name) for name in state_dict)
-    blocks = len({match[1] for match in found if match})
-    levels = len(fields["channel_mult"])
-    if fields["num_res_blocks"] == 2 and blocks == 2 * levels:
-        raise ValueError(
-            "these weights have 1 residual block a level, the released code's "
-            "default, with which its encoder never reaches its denoiser. The paper's "
-            "network has 2, and here the two are always joined: such weights would not "
-            "mean the same"
-        )
-
-
-def ignored(state_dict):
-    """{last part of the name: number} of the arrays that are no weights."""
-    lasts = (name.rsplit(".", 1)[-1] for name in state_dict)
-    return dict(collections.Counter(last for last in lasts if last in engine.IGNORED))
+    return dict(collections.Counter(filter(None, map(what, given))))
 
 
 def summary(source, output, variables, about):
     """What was converted, and how to use it."""
-    settings = about["config"]
-    parameters = jax.tree.leaves(variables["params"])
-    statistics = jax.tree.leaves(variables.get("batch_stats", {}))
-    dropped = about["ignored"]
-    names = ", ".join(f"{count} {name}" for name, count in dropped.items())
+    settings, task = about["config"], about["config"]["task"]
+    dropped = ", ".join(f"{count} {name}" for name, count in about["ignored"].items())
+    words = f"images normalised by {settings['data']['normalisation']}"
+    if settings["model"].get("token_layout") == "reference":
+        size = settings["evaluation"]["size"]
+        words += f"; evaluate and predict resize them to {size} px"
     return "\n".join(
         [
-            f"{source}: {len(parameters)} arrays of "
-            f"{sum(x.size for x in parameters):,} parameters, {len(statistics)} of "
-            f"statistics; ignored, being no weights: {names or 'nothing'}",
-            f"{output}: {settings['name']}, images normalised by "
-            f"{settings['data']['normalisation']}; evaluate and predict resize them to "
-            f"{settings['evaluation']['size']} px",
-            f"use it by --mode=predict (or evaluate) --config.weights={output}, with "
-            "the recipe of its data set as --config",
+            f"{source}:",
+            *(f"  {name}: {count(tree)}" for name, tree in sections(variables).items()),
+            f"  ignored, being no weights or of other parts: {dropped or 'nothing'}",
+            f"{output}: {settings['name']}, {words}",
+            USES[task.get("part", task["name"])].format(output),
         ]
     )
+
+
+def sections(variables):
+    """{name: variables or params} of the networks, and the context of a prior."""
+    if "frozen" not in variables:
+        return {"network": variables}
+    return {**variables["params"], **variables["frozen"]}
+
+
+def count(tree):
+    """In words, how much there is of a network; of an array its shape."""
+    if not isinstance(tree, dict):
+        return f"an array of shape {tree.shape}"
+    parameters = jax.tree.leaves(tree.get("params", tree))
+    statistics = jax.tree.leaves(tree.get("batch_stats", {}))
+    total = sum(x.size for x in parameters)
+    words = f"{len(parameters)} arrays of {total:,} parameters"
+    return f"{words}, {len(statistics)} of statistics" if statistics else words
+
+
+# --- the tasks ------------------------------------------------------------------------
+
+# (settings, {torch name: array}) -> variables of the task.
+CONVERTERS = {
+    "autoencoding": systems.autoencoding,
+    "latent_diffusion": systems.latent_diffusion,
+    "mask_diffusion": published.irstd_diff,
+    "restoration": published.network,
+    "segmentation": published.network,
+}
+FOLDERS = ("autoencoding", "latent_diffusion")  # what also comes as diffusers' folder
+# What of the recipe the weights carry; of the others published.carried.
+SETTINGS = {"mask_diffusion": published.weights_config}
+DETECTING = (
+    "use it by --mode=predict (or evaluate) --config.weights={}, with the recipe of "
+    "its data set as --config"
+)
+USES = {
+    "autoencoding": "use it in configs/diff_mosaic/latent_prior.py, by "
+    "--config.parts.autoencoder={}",
+    "control": "use it in configs/diff_mosaic/augment.py, by "
+    "--config.augment.weights.diff_prior={}",
+    "mask_diffusion": DETECTING,
+    "restoration": "use it in configs/diff_mosaic/augment.py, by "
+    "--config.augment.weights.pixel_prior={0}; in control.py, by "
+    "--config.parts.restorer={0}; or train on, by --config.start={0}",
+    "segmentation": DETECTING,
+    "unet": "use it in configs/diff_mosaic/control.py, by --config.parts.unet={}",
+}

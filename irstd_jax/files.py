@@ -12,18 +12,24 @@ from PIL import Image
 
 def write_bytes(path, data):
     """Replaces `path` by `data` in one step; a killed process leaves the old file."""
+    write_by(path, lambda aside: aside.write_bytes(data))
+
+
+def write_by(path, write):
+    """Replaces `path` in one step by the file that `write(aside)` has written."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    aside = pathlib.Path(aside)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        write(aside)
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         os.chmod(aside, 0o644)
         os.replace(aside, path)
     except BaseException:
-        pathlib.Path(aside).unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
         raise
 
 

@@ -161,7 +161,7 @@ def test_nothing_is_replaced_unasked(whole, tmp_path, unjudged):
     [
         ({"stages": ("blur",)}, r"unknown augment.stages \['blur'\]"),
         ({"count": 0}, "must be 1 or more"),
-        ({"degrade": {"preset": "worse"}}, "preset 'worse'; choose from"),
+        ({"degrade": {"preset": "worse"}}, "preset 'worse'; choose"),
         ({"compose": {"method": "collage"}}, "unknown method 'collage'"),
         ({"compose": {"tile": 15}}, "tile 15 is not an even number"),
     ],

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import common, nuaa_sirst, nudt_sirst, quickstart
-from irstd_jax import convert, inference, models, predict, weights
+from irstd_jax import convert, inference, models, predict, published, weights
 from irstd_jax.weights import irstd_diff, store
 
 HERE = pathlib.Path(__file__).parent
@@ -210,18 +210,18 @@ def test_outputs_are_guarded(config, state_dict, tmp_path):
 def test_the_published_settings_are_the_paper_s_recipe():
     # One recipe for training and one for converting must not drift apart.
     recipe = common.irstd_diff("paper", "irstd1k", "80_20")
-    settings = ConfigDict(convert.weights_config(recipe))
+    settings = ConfigDict(published.weights_config(recipe))
     model = recipe.model.to_dict() | {"token_layout": "reference"}
     assert settings.model.to_dict() == model
     task = recipe.task.to_dict()
-    assert settings.task.to_dict() == {key: task[key] for key in convert.TASK}
+    assert settings.task.to_dict() == {key: task[key] for key in published.TASK}
     assert settings.data.channels == recipe.data.channels == 3
     assert settings.predict.size == settings.evaluation.size == 256
 
 
 def test_the_config_tells_the_normalisation():
     def normalisation(config):
-        return convert.weights_config(config)["data"]["normalisation"]
+        return published.weights_config(config)["data"]["normalisation"]
 
     assert normalisation(nuaa_sirst.get_config()) == "irstd_diff_sirst"
     assert normalisation(nudt_sirst.get_config()) == "irstd_diff_nudt"
@@ -232,4 +232,4 @@ def test_the_released_default_depth_is_explained():
     names = [f"input_blocks.{i}.0.weight" for i in range(12)]
     state = {f"module.{name}": np.zeros(1) for name in names}
     with pytest.raises(ValueError, match="1 residual block a level"):
-        convert.converted(convert.published(), state)
+        published.converted(published.published_model(), state)

@@ -186,6 +186,36 @@ PRESETS = {
 }
 
 
+def preset(name, **changes):
+    """The `Degradation` PRESETS[name], with fields of it or of all its passes changed.
+
+    Raises ValueError for an unknown preset or field.
+    """
+    if name not in PRESETS:
+        raise ValueError(
+            f"unknown degradation preset {name!r}; choose from {sorted(PRESETS)}"
+        )
+    of_whole, of_pass = (
+        {field.name for field in dataclasses.fields(kind)}
+        for kind in (Degradation, Pass)
+    )
+    of_whole -= {"passes"}
+    unknown = changes.keys() - of_whole - of_pass
+    if unknown:
+        raise ValueError(
+            f"unknown fields of a degradation {sorted(unknown)}; choose from "
+            f"{sorted(of_whole | of_pass)}"
+        )
+    # A config that was read from JSON has lists where there were tuples.
+    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    whole, each = (
+        {field: value for field, value in changes.items() if field in kind}
+        for kind in (of_whole, of_pass)
+    )
+    passes = tuple(dataclasses.replace(one, **each) for one in PRESETS[name].passes)
+    return dataclasses.replace(PRESETS[name], passes=passes, **whole)
+
+
 @functools.partial(jax.jit, static_argnames="settings")
 def degrade(keys, images, settings, masks=None, shared=None):
     """I_mix of Eq. 2 and M_select.

@@ -118,41 +118,11 @@ def from_config(config, norm_axis=None):
 
 def degrader(settings):
     """`(keys, images, masks or None) -> degraded images` by a config's task block."""
-    how = degradation(keep_targets=settings.keep_targets, **settings.degradation)
+    fields = {"keep_targets": settings.keep_targets} | dict(settings.degradation)
+    how = degrade.preset(fields.pop("preset"), **fields)
     return functools.partial(mixed, how)
 
 
 def mixed(settings, keys, images, masks):
     """The degraded images alone, of `degrade.degrade`."""
     return degrade.degrade(keys, images, settings, masks)[0]
-
-
-def degradation(preset, **changes):
-    """A preset of degrade.PRESETS, with fields of it or of all its passes changed."""
-    if preset not in degrade.PRESETS:
-        raise ValueError(
-            f"unknown task.degradation.preset {preset!r}; choose from "
-            f"{sorted(degrade.PRESETS)}"
-        )
-    of_whole = names(degrade.Degradation) - {"passes"}
-    of_pass = names(degrade.Pass)
-    unknown = changes.keys() - of_whole - of_pass
-    if unknown:
-        raise ValueError(
-            f"unknown fields of task.degradation {sorted(unknown)}; choose from "
-            f"{sorted(of_whole | of_pass)}"
-        )
-    # A config that was read from JSON has lists where there were tuples.
-    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    whole, each = (
-        {name: value for name, value in changes.items() if name in fields}
-        for fields in (of_whole, of_pass)
-    )
-    settings = degrade.PRESETS[preset]
-    passes = tuple(dataclasses.replace(one, **each) for one in settings.passes)
-    return dataclasses.replace(settings, passes=passes, **whole)
-
-
-def names(settings):
-    """Names of the fields of a dataclass."""
-    return {field.name for field in dataclasses.fields(settings)}

@@ -115,11 +115,21 @@ def check_copy(state_dict):
             )
 
 
-def folder(path):
+def whole(parts):
+    """{part: state dict} -> one state dict: the inverse of `parts`."""
+    return {
+        PREFIXES[part] + name: array
+        for part, state_dict in parts.items()
+        for name, array in state_dict.items()
+    }
+
+
+def folder(path, wanted=tuple(FOLDERS)):
     """A diffusers folder -> {part: state dict} for the parts that are there.
 
-    Reads unet/, vae/ and text_encoder/, in each the first of FILES. Other folders
-    (scheduler/, tokenizer/) are not looked at. Convert as what `parts` gives.
+    Reads unet/, vae/ and text_encoder/, those of the parts `wanted`, in each the first
+    of FILES. Other folders (scheduler/, tokenizer/) are not looked at. Convert as what
+    `parts` gives.
 
     Raises:
       FileNotFoundError: there is no part.
@@ -127,7 +137,7 @@ def folder(path):
         or one that cannot be read.
     """
     path = pathlib.Path(path)
-    found = {part: path / name for part, name in FOLDERS.items()}
+    found = {part: path / name for part, name in FOLDERS.items() if part in wanted}
     found = {part: place for part, place in found.items() if place.is_dir()}
     if not found:
         raise FileNotFoundError(f"{path} has none of {sorted(FOLDERS.values())}")

@@ -20,9 +20,13 @@ FORMAT = "irstd_jax weights 1"
 def save(path, variables, about):
     """Writes {"params", "batch_stats"} and the JSON-able dict `about` to `path`."""
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
-    arrays = {name: np.ascontiguousarray(value) for name, value in flat.items()}
+    arrays = {name: np.asarray(value, order="C") for name, value in flat.items()}
     metadata = {"format": FORMAT, "about": json.dumps(files.finite(about))}
-    files.write_bytes(path, safetensors.numpy.save(arrays, metadata))
+
+    def write(aside):  # from the arrays' own memory, which may be gigabytes
+        safetensors.numpy.save_file(arrays, aside, metadata)
+
+    files.write_by(path, write)
 
 
 def load(path):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from irstd_jax.mosaic import noise
-from irstd_jax.mosaic.degrade import PRESETS, Degradation, Pass, degrade
+from irstd_jax.mosaic.degrade import PRESETS, Degradation, Pass, degrade, preset
 
 B, H, W = 4, 32, 40
 seeds = st.integers(0, 2**31 - 1)
@@ -161,3 +161,16 @@ def test_bad_settings_are_refused(fields, message):
 def test_an_unknown_selection_is_refused():
     with pytest.raises(ValueError, match="unknown selection 'boxes'.*quadrants"):
         Degradation(select="boxes")
+
+
+def test_fields_of_a_preset_are_changed():
+    paper = preset("paper")
+    assert paper == PRESETS["paper"]
+    changed = preset("paper", select="none", noise=[0.0, 2.0])
+    assert changed.select == "none"
+    assert [one.noise for one in changed.passes] == [(0.0, 2.0)] * 2
+    assert changed.passes[0].kernel == paper.passes[0].kernel
+    with pytest.raises(ValueError, match="unknown fields .* .'nois'.; choose from"):
+        preset("paper", nois=1)
+    with pytest.raises(ValueError, match="unknown degradation preset 'x'; choose"):
+        preset("x")

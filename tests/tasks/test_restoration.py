@@ -9,7 +9,6 @@ import pytest
 from ml_collections import ConfigDict
 
 from irstd_jax import models, tasks
-from irstd_jax.mosaic import degrade
 from irstd_jax.tasks import restoration
 
 SHAPE = (8, 6, 1)
@@ -205,16 +204,3 @@ def test_a_config_s_task_trains(batch):
     mixed = np.asarray(learner.mixed(batch, keys(3)))
     same = mixed == batch["image"]
     assert same[batch["mask"] > 0].all() and same[batch["mask"] == 0].mean() < 0.1
-
-
-def test_fields_of_a_preset_are_changed():
-    preset = restoration.degradation("paper")
-    assert preset == degrade.PRESETS["paper"]
-    changed = restoration.degradation("paper", select="none", noise=[0.0, 2.0])
-    assert changed.select == "none"
-    assert [one.noise for one in changed.passes] == [(0.0, 2.0)] * 2
-    assert changed.passes[0].kernel == preset.passes[0].kernel
-    with pytest.raises(ValueError, match="unknown fields .* .'nois'.; choose from"):
-        restoration.degradation("paper", nois=1)
-    with pytest.raises(ValueError, match="unknown task.degradation.preset 'x'; choose"):
-        restoration.degradation("x")

@@ -8,7 +8,10 @@ from irstd_jax.weights import store
 
 VARIABLES = {
     "params": {"conv": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}},
-    "batch_stats": {"norm": {"mean": np.ones(3, np.float32)}},
+    "batch_stats": {
+        "norm": {"mean": np.ones(3, np.float32)},
+        "latent": {"square": np.full((), 7, np.float32)},
+    },
 }
 
 
@@ -21,6 +24,9 @@ def test_round_trip(tmp_path):
         variables["params"]["conv"]["kernel"], VARIABLES["params"]["conv"]["kernel"]
     )
     np.testing.assert_array_equal(variables["batch_stats"]["norm"]["mean"], np.ones(3))
+    scalar = variables["batch_stats"]["latent"]["square"]
+    assert scalar.shape == () and scalar == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -15,7 +15,6 @@ run was trained with lies in its workdir: evaluate and predict need no --config.
 """
 
 import importlib
-import json
 import os
 import pathlib
 import sys
@@ -86,8 +85,10 @@ def recorded(config):
     """The config of the run in --workdir, where only that is given, or `config`."""
     if FLAGS.mode == "train" or FLAGS["config"].present or not FLAGS.workdir:
         return config
-    path = pathlib.Path(FLAGS.workdir) / "config.json"
-    if not path.exists():
+    from irstd_jax.training import checkpoint
+
+    known = checkpoint.run_config(FLAGS.workdir, config)
+    if known is None:
         return config
     # Fields set on the command line (--config.a.b) still win.
     changed = {
@@ -95,10 +96,8 @@ def recorded(config):
         for name in FLAGS
         if name.startswith("config.") and FLAGS[name].present
     }
-    config.unlock()
-    config.update(json.loads(path.read_text()))
-    config.update_from_flattened_dict(changed)
-    return config
+    known.update_from_flattened_dict(changed)
+    return known
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pathlib
 
 import jax
 import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
 
 from irstd_jax import files
 
@@ -98,6 +99,31 @@ def guard_config(workdir, config):
         f"{workdir} holds a run with another config; choose another --workdir, or go "
         "back to its config. The difference:\n" + "\n".join(diff)
     )
+
+
+def run_config(workdir, defaults):
+    """The config of the run in `workdir`, or None where there is none.
+
+    Args:
+      workdir: of the run.
+      defaults: a ConfigDict, which gives the fields that a run of an earlier version
+        had not; but for the blocks of its network and task, which are its own.
+    """
+    path = pathlib.Path(workdir) / "config.json"
+    if not path.exists():
+        return None
+    return ConfigDict(completed(files.read_json(path), defaults.to_dict()))
+
+
+def completed(fields, defaults):
+    """Nested `fields`, with those of `defaults` that lack."""
+    result = dict(fields)
+    for name, value in defaults.items():
+        if name not in fields:
+            result[name] = value
+        elif isinstance(value, dict) and name not in ("model", "task"):
+            result[name] = completed(fields[name], value)
+    return result
 
 
 def _text(fields):

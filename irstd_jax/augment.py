@@ -187,7 +187,7 @@ def prior(config, workdir, stage):
             "trained_on": {
                 k: trained_on.get(k) for k in ("name", "split", "validation_share")
             }
-            | {"part": "train"},
+            | {"part": "train" if trained_on.get("split") else None},
         },
     )
 
@@ -334,16 +334,25 @@ def described(config, source, anchors, maker, priors):
         }
         for index, name in enumerate(names(config))
     ]
+    same = {
+        name: all(
+            prior.about["trained_on"][k] == config.data[k]
+            for k in ("name", "split", "validation_share")
+        )
+        for name, prior in priors.items()
+    }
+    foreign = [name for name, known in same.items() if not known]
+    words = "Composed of images of the training part alone. "
+    if foreign:
+        words += (
+            f"What images {' and '.join(foreign)} learnt from is not known: they may "
+            "be of the test part."
+        )
+    elif priors:
+        words += "The priors have seen no other."
     return making(config, priors) | {
         "source": about,
-        "words": "Composed of images of the training part alone; the priors have seen "
-        "no other. The validation part and the test part are held out of both.",
-        "same_training_part": {
-            name: all(
-                prior.about["trained_on"][k] == config.data[k]
-                for k in ("name", "split", "validation_share")
-            )
-            for name, prior in priors.items()
-        },
+        "words": words,
+        "same_training_part": same,
         "samples": rows,
     }

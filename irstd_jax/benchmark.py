@@ -1,16 +1,17 @@
 """What a recipe costs on this machine: time, arithmetic, memory.
 
-Four parts are compiled and timed, each as a program of its own:
+Parts are compiled and timed, each as a program of its own:
 
   denoiser    one evaluation of the U-Net, what every sampling step pays
   encoder     the conditional encoder with LIW, what an image pays once
-  sampling    a batch drawn as `config.sampling` says, encoder and fusion included
+  predict     a batch from images to results, with all that sampling does
   train_step  one step of training on all devices, at the recipe's batch
 
-and at last the way of predict from PNG files to lists of detections. No data and no
-trained weights are needed: images are generated, and weights are as `init` draws them,
-since the cost of a network does not depend on their values. How to read the figures is
-in benchmarks/README.md. Writes W/benchmark.json.
+denoiser and encoder of IRSTD-Diff alone. At last, of tasks that detect, the way of
+predict from PNG files to lists of detections. No data and no trained weights are
+needed: images are generated, and weights are as `init` draws them, since the cost of a
+network does not depend on their values. How to read the figures is in
+benchmarks/README.md. Writes W/benchmark.json.
 """
 
 import contextlib
@@ -30,12 +31,13 @@ from ml_collections import ConfigDict
 
 from irstd_jax import evaluate, files, inference, pieces, predict, tasks
 from irstd_jax.data import synthetic
+from irstd_jax.tasks import mask_diffusion
 from irstd_jax.training import optimizer, parallel, state
 
 NOTES = {
     "seconds": "median of the calls after a warm-up, each waited for to its end",
     "flops": "XLA's count of the compiled program, on one device; the body of a loop "
-    "counts once, so sampling holds one step",
+    "counts once, so predict holds one step of sampling",
     "gmac": "flops / 2e9; with all arithmetic, so a little above the products alone",
     "peak_memory_bytes": "XLA's plan for one device: arguments + results + temporaries",
     "process_memory_bytes": "the largest resident set of the process so far",
@@ -95,7 +97,8 @@ def program_cache(wanted):
 def measured(config):
     """The JSON-able report of a config."""
     settings, task = config.benchmark, tasks.build(config)
-    variables = jax.device_put(task.init(jax.random.key(config.seed)))
+    key = jax.random.key(config.seed)
+    variables = jax.device_put(inference.initial(config, task, key))
     size = train_size(config)
     batch_size = settings.train_batch_size or config.data.batch_size
     programs = inference_programs(task, variables, settings, config.data.channels)
@@ -104,7 +107,9 @@ def measured(config):
     for name, program in programs.items():
         compiled[name], rows[name] = cost(program, settings.repeats)
         rows[name]["parameters"] = parameters(variables["params"], name)
-    flow = end_to_end(config, compiled["sampling"], variables)
+    flow = None
+    if not hasattr(task, "score"):
+        flow = end_to_end(config, compiled["predict"], variables)
     return {
         "name": config.name,
         "device": jax.devices()[0].device_kind,
@@ -117,10 +122,10 @@ def measured(config):
         "train_batch_size": batch_size,
         "parallel": config.parallel,
         "dtype": config.model.dtype,
-        "sampling": config.sampling.to_dict(),
+        "sampling": tasks.sampling(task),
         "parameters": parameters(variables["params"]),
-        "images_per_second": settings.batch_size / rows["sampling"]["seconds"],
-        "seconds_per_image": rows["sampling"]["seconds"] / settings.batch_size,
+        "images_per_second": settings.batch_size / rows["predict"]["seconds"],
+        "seconds_per_image": rows["predict"]["seconds"] / settings.batch_size,
         "train_step_seconds": rows["train_step"]["seconds"],
         "peak_memory_bytes": {k: row["peak_memory_bytes"] for k, row in rows.items()},
         "parts": rows,
@@ -139,9 +144,18 @@ def train_size(config):
 
 def inference_programs(task, variables, settings, channels):
     """{part: Program} of what predicting needs, on images (b, size, size, channels)."""
-    network, b = task.network, settings.batch_size
+    b = settings.batch_size
     image_key, noise_key = jax.random.split(jax.random.key(0))
     image = jax.random.normal(image_key, (b, settings.size, settings.size, channels))
+    keys = image_keys([str(number) for number in range(b)])
+
+    def predict(variables, image, keys):
+        return task.predict(variables, {"image": image}, keys)
+
+    programs = {"predict": Program(predict, (variables, image, keys))}
+    if not isinstance(task, mask_diffusion.MaskDiffusion):
+        return programs
+    network = task.network
     x_t = jax.random.normal(noise_key, (*image.shape[:3], 1))
     t = jnp.full((b,), task.schedule.steps // 2, jnp.int32)
 
@@ -151,17 +165,12 @@ def inference_programs(task, variables, settings, channels):
     def denoise(variables, x_t, t, image, feature):
         return network.apply(variables, x_t, t, image, feature, method=network.denoise)
 
-    def sample(variables, image, keys):
-        return task.predict(variables, {"image": image}, keys)
-
     feature, logits = jax.eval_shape(condition, variables, image)
     if feature is not None:
         feature = jnp.ones(feature.shape, feature.dtype)
-    programs = {"denoiser": Program(denoise, (variables, x_t, t, image, feature))}
+    programs["denoiser"] = Program(denoise, (variables, x_t, t, image, feature))
     if logits is not None:
         programs["encoder"] = Program(condition, (variables, image))
-    keys = image_keys([str(number) for number in range(b)])
-    programs["sampling"] = Program(sample, (variables, image, keys))
     return programs
 
 
@@ -244,7 +253,7 @@ def end_to_end(config, sample, variables):
 
     Args:
       config: whose benchmark.images are drawn, rounded up to whole batches.
-      sample: the compiled program `sampling`.
+      sample: the compiled program `predict`.
 
     Returns:
       {"images", "seconds", "images_per_second"}, or None for 0 images. Random weights
@@ -255,7 +264,7 @@ def end_to_end(config, sample, variables):
         return None
     batches = -(-settings.images // settings.batch_size)
     config = ConfigDict(config.to_dict())
-    config.predict.update({"size": 0, "tile": 0, "mode": "diffusion"})
+    config.predict.update({"size": 0, "tile": 0})
     config.evaluation.batch_size = settings.batch_size
     config.evaluation.canvas_multiple = settings.size  # so the program's shape fits
 
@@ -322,9 +331,10 @@ def table(report):
 def remarks(report):
     """What follows from the table, and what its figures leave out."""
     parts, sampling = report["parts"], report["sampling"]
+    how = ", ".join(f"{name} {value}" for name, value in sampling.items())
     lines = [
-        f"an image ({sampling['sampler']}, {sampling['steps']} steps, "
-        f"samples: {sampling['samples']}): {report['seconds_per_image']:.4f} s, "
+        f"an image{' (' * bool(how)}{how}{')' * bool(how)}: "
+        f"{report['seconds_per_image']:.4f} s, "
         f"{report['images_per_second']:.3f} images a second",
     ]
     if report["end_to_end"]:

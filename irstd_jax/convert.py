@@ -1,16 +1,17 @@
 """Bringing published weights: from the authors' files to ours, without PyTorch.
 
   python launch.py --mode=convert --input=model.pt --output=irstd_diff.safetensors
-  python launch.py --mode=convert --config=configs/detector.py:dnanet,nudt_sirst \
-      --input=theirs.pth.tar --output=dnanet.safetensors
+  python launch.py --mode=convert --input=theirs.pth.tar --output=dnanet.safetensors \
+      --config=configs/detector.py:dnanet,nudt_sirst,published
   python launch.py --mode=convert --config=configs/diff_mosaic/latent_prior.py \
       --input=FOLDER --output=stable_diffusion.safetensors
 
 reads a PyTorch state dict (also .safetensors, .npz) and executes nothing that it holds.
 Every array must find its place, and every place its array. The recipe says of which
-network and task the weights are; the result serves wherever those do that a run of the
-recipe leaves. Systems of several networks, also as folders of diffusers: systems.py.
-Of IRSTD-Diff, whose recipe is believed in part: published.py.
+network and task the weights are, and how images are normalised for them; the result
+serves wherever the weights do that a run of the recipe leaves. Systems of several
+networks, also as folders of diffusers: systems.py. Of IRSTD-Diff, whose recipe is
+believed in part: published.py.
 """
 
 import collections

@@ -6,6 +6,7 @@ is never looked at.
 """
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -55,16 +56,22 @@ class Validation:
         task = tasks.build(config)
         self.calibrate = averaging.calibrator(task.loss)
         self.judge = (images if hasattr(task, "score") else masks)(config, task)
-        self.source = data.load(config.data, "validation")
+        if config.data.get("validation_share", 0.1) == 0:
+            # All of the training part learns: there is nothing to choose by.
+            if config.validation.choose == "best":
+                raise ValueError(
+                    "without a validation part (data.validation_share=0) no weights "
+                    "can be chosen: set --config.validation.choose=last"
+                )
+            self.source = None
+        else:
+            self.source = data.load(config.data, "validation")
 
     def __call__(self, step, train_state, best, out):
         """Judges a state; returns the best value so far."""
         averaged = jax.device_get(train_state.variables(train_state.ema))
         variables = self.calibrate(averaged, self.batches(), jax.random.key(0))
-        verdict = self.judge(variables, self.source)
-        out.scalars(step, verdict.logged)
-        out.image(step, "validation", viz.contact_sheet(verdict.rows))
-        out.say(f"step {step}: validation {verdict.words}")
+        verdict = self.look(step, variables, out)
         last = self.config.validation.choose == "last"
         if not (last or verdict.value > best):
             return best
@@ -76,6 +83,16 @@ class Validation:
             }
             store.save(f"{self.workdir}/{inference.BEST}", variables, about)
         return verdict.value
+
+    def look(self, step, variables, out):
+        """The verdict on these variables, logged; an empty one without images."""
+        if self.source is None:
+            return Verdict({}, {}, "", -math.inf, [])
+        verdict = self.judge(variables, self.source)
+        out.scalars(step, verdict.logged)
+        out.image(step, "validation", viz.contact_sheet(verdict.rows))
+        out.say(f"step {step}: validation {verdict.words}")
+        return verdict
 
 
 def masks(config, task):

@@ -95,6 +95,8 @@ def test_the_manifest_names_training_images_alone(whole):
     for row in manifest["samples"]:
         assert len(set(row["parents"])) == 4 and set(row["parents"]) <= train_names
     assert manifest["augment"]["seed"] == 0 and manifest["priors"] == {}
+    assert "training part alone" in manifest["words"]
+    assert "not known" not in manifest["words"]
 
 
 def test_a_detector_trains_on_it(whole):
@@ -195,6 +197,7 @@ def test_priors_run_in_order_and_targets_come_back(monkeypatch, tmp_path, unjudg
     manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
     told = manifest["same_training_part"]
     assert told == {"pixel_prior": False, "diff_prior": False}
+    assert "pixel_prior and diff_prior learnt from is not known" in manifest["words"]
 
 
 TRAINED_ON = {"name": "nuaa_sirst", "split": "50_50", "validation_share": 0.1}

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import quickstart
+from configs import detector, quickstart
 from irstd_jax import benchmark, tasks
 
-PARTS = ["denoiser", "encoder", "sampling", "train_step"]
+PARTS = ["predict", "denoiser", "encoder", "train_step"]
 FIGURES = (
     *("seconds", "compile_seconds", "flops", "gmac", "parameters"),
     *("peak_memory_bytes", "process_memory_bytes"),
@@ -54,7 +54,7 @@ def test_the_interface_that_others_read(run):
         for part in PARTS
     )
     assert report["train_step_seconds"] == parts["train_step"]["seconds"]
-    assert report["seconds_per_image"] == parts["sampling"]["seconds"] / 2
+    assert report["seconds_per_image"] == parts["predict"]["seconds"] / 2
     assert np.isclose(report["images_per_second"] * report["seconds_per_image"], 1)
 
 
@@ -72,12 +72,12 @@ def test_the_parameters_of_the_parts_add_up(run):
     report, _ = run
     of = {part: row["parameters"] for part, row in report["parts"].items()}
     assert of["denoiser"] + of["encoder"] == report["parameters"]
-    assert of["sampling"] == of["train_step"] == report["parameters"]
+    assert of["predict"] == of["train_step"] == report["parameters"]
 
 
-def test_sampling_holds_the_encoder_and_a_step(run):
+def test_predict_holds_the_encoder_and_a_step(run):
     flops = {part: row["flops"] for part, row in run[0]["parts"].items()}
-    assert flops["sampling"] > flops["encoder"] + flops["denoiser"]
+    assert flops["predict"] > flops["encoder"] + flops["denoiser"]
 
 
 def test_whole_batches_go_from_files_to_detections(run):
@@ -129,7 +129,7 @@ def test_a_network_without_encoder_has_no_such_part():
     task = tasks.build(config)
     variables = jax.eval_shape(task.init, jax.random.key(0))
     programs = benchmark.inference_programs(task, variables, config.benchmark, 1)
-    assert list(programs) == ["denoiser", "sampling"]
+    assert list(programs) == ["predict", "denoiser"]
 
 
 @pytest.mark.parametrize("field", ["size", "batch_size", "repeats"])
@@ -159,3 +159,12 @@ def test_programs_are_compiled_afresh_and_the_cache_comes_back():
     assert jax.config.jax_enable_compilation_cache == before
     with benchmark.program_cache(True):
         assert jax.config.jax_enable_compilation_cache == before
+
+
+def test_a_detector_has_its_cost_too(tmp_path):
+    config = detector.get_config("acm_fpn,synthetic,tiny")
+    config.benchmark.update({"size": 32, "repeats": 1, "images": 2})
+    assert benchmark.run(config, tmp_path) == 0
+    report = json.loads((tmp_path / "benchmark.json").read_text())
+    assert list(report["parts"]) == ["predict", "train_step"]
+    assert report["end_to_end"]["images"] == 2 and report["sampling"] == {}

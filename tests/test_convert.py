@@ -11,8 +11,9 @@ import safetensors.numpy
 from ml_collections import ConfigDict
 from PIL import Image
 
-from configs import common, nuaa_sirst, nudt_sirst, quickstart
-from irstd_jax import convert, inference, models, predict, published, weights
+from configs import common, detector, nuaa_sirst, nudt_sirst, quickstart
+from configs.diff_mosaic import pixel_prior
+from irstd_jax import convert, inference, models, predict, published, tasks, weights
 from irstd_jax.weights import irstd_diff, store
 
 HERE = pathlib.Path(__file__).parent
@@ -198,6 +199,8 @@ def test_outputs_are_guarded(config, state_dict, tmp_path):
         run(source, tmp_path / "ours.npz")
     with pytest.raises(ValueError, match="is the input itself"):
         run(source, source, overwrite=True)
+    with pytest.raises(ValueError, match="is a folder: name the file in it"):
+        run(tmp_path, tmp_path / "ours.safetensors")
     output = tmp_path / "ours.safetensors"
     output.write_text("old")
     with pytest.raises(FileExistsError, match="ours.safetensors exists.*--overwrite"):
@@ -233,3 +236,81 @@ def test_the_released_default_depth_is_explained():
     state = {f"module.{name}": np.zeros(1) for name in names}
     with pytest.raises(ValueError, match="1 residual block a level"):
         published.converted(published.published_model(), state)
+
+
+# --- single networks of other tasks ---------------------------------------------------
+
+SINGLES = ("acm_fpn", "acm_unet", "dnanet", "swinir", "uiunet")
+
+
+def single(name):
+    """The tiny recipe of a network that has published names."""
+    if name == "swinir":
+        return pixel_prior.get_config("tiny")
+    config = detector.get_config(f"{name},synthetic,tiny")
+    config.data.normalisation = "imagenet"
+    return config
+
+
+def drawn(model, seed=0):
+    rng = np.random.default_rng(seed)
+    fields = fields_of(model)
+    return {e.name: draw(rng, e) for e in weights.table(model.name, **fields)}
+
+
+@pytest.mark.parametrize("name", SINGLES)
+def test_a_network_by_its_recipe(name, tmp_path, capsys):
+    config, output = single(name), tmp_path / "ours.safetensors"
+    state = drawn(config.model)
+    prefix = weights.PREFIXES[name]
+    given = {prefix + key: array for key, array in state.items()}
+    given["criterion.weight"] = np.ones(2, np.float32)
+    write_pytorch(tmp_path / "theirs.pth.tar", given)
+    assert convert.run(config, tmp_path, tmp_path / "theirs.pth.tar", output) == 0
+    told = capsys.readouterr().out
+    assert "parts: 1 criterion" in told and f"={output}" in told
+
+    using = single(name)
+    using.data.normalisation, using.weights = "none", str(output)
+    using, loaded, about = inference.trained(using, tmp_path)
+    assert using.data.normalisation == config.data.normalisation
+    assert about["config"]["evaluation"]["size"] == config.evaluation.size
+    wanted = weights.convert(name, state, **fields_of(config.model))
+    wanted = {"batch_stats": {}} | wanted
+    jax.tree.map(np.testing.assert_array_equal, loaded, wanted)
+    task = tasks.build(using)
+    shapes = jax.eval_shape(task.init, jax.random.key(0))
+    assert jax.tree.map(np.shape, loaded) == jax.tree.map(np.shape, shapes)
+
+
+@pytest.mark.parametrize("name", ["acm_unet", "swinir"])
+def test_what_converted_weights_predict(name, tmp_path):
+    """The outputs of the network with the arrays that the file was made from."""
+    config, output = single(name), tmp_path / "ours.safetensors"
+    # Small last layers, so that no output is cut off.
+    state = {
+        key: array * np.float32(0.01 if key.startswith("conv_last") else 1)
+        for key, array in drawn(config.model).items()
+    }
+    write_safetensors(tmp_path / "theirs.safetensors", state)
+    convert.run(config, tmp_path, tmp_path / "theirs.safetensors", output)
+    config.weights = str(output)
+    using, loaded, _ = inference.trained(config, tmp_path)
+    shape = (1, 20, 28, config.data.channels)
+    image = np.random.default_rng(1).random(shape).astype(np.float32)
+    run = jax.jit(tasks.build(using).predict)
+    keys = jax.random.split(jax.random.key(0), 1)
+    (found,) = run(loaded, {"image": image}, keys).values()
+    wanted = weights.convert(name, state, **fields_of(config.model))
+    (same,) = run({"batch_stats": {}} | wanted, {"image": image}, keys).values()
+    np.testing.assert_array_equal(found, same)
+    assert np.ptp(found) > 0
+
+
+def test_weights_of_another_detector(tmp_path):
+    write_npz(tmp_path / "fpn.npz", drawn(single("acm_fpn").model))
+    output = tmp_path / "ours.safetensors"
+    with pytest.raises(ValueError) as error:
+        convert.run(single("acm_unet"), tmp_path, tmp_path / "fpn.npz", output)
+    assert "fpn.npz: these weights do not fit the network" in str(error.value)
+    assert " missing: " in str(error.value) and not output.exists()

@@ -82,8 +82,8 @@ def checkpoint(parts, names):
         for name, array in parts["autoencoder"].items()
         if name.startswith(("encoder.", "quant_conv."))
     }
-    idle = {"cond_stage_model.model.logit_scale": np.ones((), np.float32)}
-    return state | copies | idle | {"betas": np.ones(9), "model_ema.decay": np.ones(1)}
+    idle = ("cond_stage_model.model.logit_scale", "betas", "model_ema.decay")
+    return state | copies | {name: np.ones(1, np.float32) for name in idle}
 
 
 @pytest.fixture(scope="module")
@@ -268,10 +268,7 @@ def test_stable_diffusion_is_no_control(files, tmp_path):
 
 
 def test_a_prior_wants_its_text_tower(parts, tmp_path):
-    write_npz(tmp_path / "theirs.npz", checkpoint(parts, ("unet", "autoencoder")))
-    path = tmp_path / "theirs.npz"
-    # What is left of the tower is idle alone.
-    state = dict(np.load(path))
+    path, state = tmp_path / "theirs.npz", checkpoint(parts, ("unet", "autoencoder"))
     del state["cond_stage_model.model.logit_scale"]
     write_npz(path, state)
     message = refusal("unet", path, tmp_path)

@@ -198,6 +198,19 @@ def test_the_last_weights_are_kept_where_nothing_may_choose(tmp_path, monkeypatc
     assert store.load(tmp_path / "best.safetensors")[1]["step"] == config.num_steps
 
 
+def test_all_images_may_learn_where_nothing_is_chosen(tmp_path):
+    config = toy_task.config()
+    config.data.validation_share = 0.0
+    with pytest.raises(ValueError, match="validation.choose=last"):
+        train.run(config, tmp_path)
+    config.validation.choose = "last"
+    assert train.run(config, tmp_path / "last") == 0
+    assert store.load(tmp_path / "last" / "best.safetensors")[1]["step"] == 6
+    assert not any(
+        "validation" in key for row in rows(tmp_path / "last") for key in row
+    )
+
+
 def test_an_unknown_choice_is_refused(tmp_path):
     config = toy_task.config()
     config.validation.choose = "luckiest"

@@ -3,9 +3,16 @@
   python launch.py --config=configs/diff_mosaic/latent_prior.py:small \
       --config.parts.autoencoder=runs/autoencoder_small/best.safetensors
 
-The release takes Stable Diffusion 2.1 for it (the default's sizes: 865,910,724
-parameters). Its memory in training (float32): 3.5 GB of parameters, 10.4 GB for Adam's
-moments and the average, 3.5 GB of gradients.
+The release takes Stable Diffusion 2.1 for it (the default's sizes). To have that here,
+convert a checkpoint or a folder of diffusers that you have, and go on with control.py:
+
+  python launch.py --mode=convert --config=configs/diff_mosaic/latent_prior.py \
+      --input=FILE_OR_FOLDER --output=stable_diffusion.safetensors
+
+(with --config.task.parameterisation=v for the 768 px model.) Memory of training the
+full size, float32, 1 GB = 1e9 bytes: U-Net 3.46 (865,910,724 parameters), with its
+average and Adam's two moments 13.85, gradients 3.46, autoencoder 0.33 (83,653,863):
+17.65 GB beside the activations (see benchmarks/README.md for those of control.py).
 """
 
 from ml_collections import ConfigDict

@@ -116,13 +116,19 @@ def provide(config, workdir, stages):
     """Trains the recipes that stages need and whose weights are not there.
 
     Returns 0, or the exit code of a training that was interrupted.
+
+    Raises FileNotFoundError where training is not wanted (`augment.train_priors`).
     """
-    needed = [
-        recipe
-        for stage in stages
-        if not config.augment.weights.get(stage)
-        for recipe in NEEDS.get(stage, ())
-    ]
+    lacking = [s for s in stages if s in NEEDS and not given(config, s)]
+    needed = [recipe for stage in lacking for recipe in NEEDS[stage]]
+    if lacking and not config.augment.train_priors:
+        flags = " ".join(f"--config.augment.weights.{s}=FILE" for s in lacking)
+        raise FileNotFoundError(
+            f"no weights for {', '.join(lacking)}: bring published ones by "
+            "--mode=convert, or train configs/diff_mosaic/"
+            f"{{{','.join(dict.fromkeys(needed))}}}.py, and name them by {flags}. Or "
+            "let this command train them all: --config.augment.train_priors=True"
+        )
     for name in dict.fromkeys(needed):
         folder, recipe = workdir / "priors" / name, recipe_of(config, workdir, name)
         if finished(folder, recipe):

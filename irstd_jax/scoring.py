@@ -18,7 +18,19 @@ PICTURES = 6
 
 def scorer(task):
     """`score(variables, batch, keys)`: the task's, compiled once a shape."""
-    return jax.jit(task.score)
+    titles = []
+
+    @jax.jit
+    def run(variables, batch, keys):
+        scores, pictures = task.score(variables, batch, keys)
+        titles[:] = pictures  # a compiled function would sort them
+        return scores, tuple(pictures.values())
+
+    def score(variables, batch, keys):
+        scores, pictures = jax.tree.map(np.asarray, run(variables, batch, keys))
+        return scores, dict(zip(titles, pictures, strict=True))
+
+    return score
 
 
 def score(config, run, variables, source, limit=0):
@@ -47,9 +59,7 @@ def score(config, run, variables, source, limit=0):
         # A rest is filled up with repeats, so that one program serves all batches.
         filled = {k: np.stack([c[k] for c in (crops * size)[:size]]) for k in crops[0]}
         keys = [inference.image_key(seed, name) for name in (names * size)[:size]]
-        scores, pictures = jax.tree.map(
-            np.asarray, run(variables, filled, jax.numpy.stack(keys))
-        )
+        scores, pictures = run(variables, filled, jax.numpy.stack(keys))
         for name, each in scores.items():
             values.setdefault(name, []).extend(each[: len(samples)])
         shown = range(min(len(samples), PICTURES - len(rows)))

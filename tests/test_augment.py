@@ -231,6 +231,17 @@ def test_priors_that_lack_are_trained_in_their_order(monkeypatch, tmp_path):
     assert len(calls) == before
 
 
+def test_priors_that_lack_are_asked_for_where_training_takes_weeks(tmp_path):
+    config = recipe(stages=("degrade", "pixel_prior", "diff_prior"))
+    assert not recipes.get_config().augment.train_priors
+    config.augment.train_priors = False
+    with pytest.raises(
+        FileNotFoundError, match="weights.pixel_prior=FILE --config.aug"
+    ):
+        augment.run(config, tmp_path)
+    assert not (tmp_path / "set").exists()
+
+
 def test_a_planted_copy_of_a_test_image_is_found():
     """In a quarter of a sample, turned and brighter."""
     config = recipe()

@@ -75,8 +75,10 @@ def get_config(variant=""):
             },
             "degrade": {"preset": "generation"},  # and any field of Degradation
             "border": 0,  # px over which restored targets fade out; 0 as released
-            # Files of weights; "" = trained in the workdir.
+            # Files of weights; "" = trained in the workdir, where that is wanted: at
+            # the released sizes it takes a cluster.
             "weights": {"pixel_prior": "", "diff_prior": ""},
+            "train_priors": bool(variant),
         }
     )
     config.quality = ConfigDict(

@@ -15,39 +15,20 @@ quality.json and pictures/ in the workdir (quality.py). A run that is killed goe
 where it was. Priors that are not there are trained first, in WORKDIR/priors.
 """
 
-import hashlib
 import pathlib
 import shutil
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from irstd_jax import data, files, inference, quality, tasks, train
+from irstd_jax import data, files, priors, quality
 from irstd_jax.mosaic import compose, degrade, parents, retarget
 
 STAGES = ("degrade", "pixel_prior", "diff_prior", "retarget")
-NEEDS = {  # the recipes that a stage's weights come from, in their order
-    "pixel_prior": ("pixel_prior",),
-    "diff_prior": ("pixel_prior", "autoencoder", "latent_prior", "control"),
-}
-OUTPUTS = {"pixel_prior": "restored", "diff_prior": "realistic"}
-SUPPLIES = {  # recipe: {name in its block `parts`: the recipe that it is of}
-    "latent_prior": {"autoencoder": "autoencoder"},
-    "control": {"unet": "latent_prior", "restorer": "pixel_prior"},
-}
 MANIFEST, MAKING = "manifest.json", "making.json"
 # What a sample depends on, of the block augment.
 DECIDE = ("seed", "batch_size", "compose", "gather", "degrade", "stages", "border")
-
-
-class Prior(NamedTuple):
-    """A trained stage: (images (b, h, w, 1), names) -> images; and what it is."""
-
-    apply: Any
-    about: dict
 
 
 def run(config, workdir, output=None, overwrite=False):
@@ -67,17 +48,21 @@ def run(config, workdir, output=None, overwrite=False):
     check_free(output, overwrite)
     source = data.load(config.data, "train")
     anchors = parents.targeted(source)
-    code = provide(config, workdir, stages)
+    code = priors.provide(config, workdir, stages)
     if code:
         return code
-    priors = {name: prior(config, workdir, name) for name in OUTPUTS if name in stages}
+    trained = {
+        stage: priors.trained(config, workdir, stage)
+        for stage in stages
+        if stage in priors.OUTPUTS
+    }
 
     def make(indices, stages=stages):
-        return samples(config.augment, maker, stages, priors, source, anchors, indices)
+        return samples(config.augment, maker, stages, trained, source, anchors, indices)
 
-    begin(output, making(config, priors), overwrite)
+    begin(output, making(config, trained), overwrite)
     write_set(config, output, make)
-    manifest = described(config, source, anchors, maker, priors)
+    manifest = described(config, source, anchors, maker, trained)
     files.write_text(output / "train.txt", "".join(f"{n}\n" for n in names(config)))
     files.write_json(output / MANIFEST, manifest)
     print(f"{config.augment.count} samples in {output}")
@@ -109,109 +94,10 @@ def names(config):
     return [f"{method}_{index:05d}" for index in range(count)]
 
 
-# --- the priors -----------------------------------------------------------------------
-
-
-def provide(config, workdir, stages):
-    """Trains the recipes that stages need and whose weights are not there.
-
-    Returns 0, or the exit code of a training that was interrupted.
-
-    Raises FileNotFoundError where training is not wanted (`augment.train_priors`).
-    """
-    lacking = [s for s in stages if s in NEEDS and not given(config, s)]
-    needed = [recipe for stage in lacking for recipe in NEEDS[stage]]
-    if lacking and not config.augment.train_priors:
-        flags = " ".join(f"--config.augment.weights.{s}=FILE" for s in lacking)
-        raise FileNotFoundError(
-            f"no weights for {', '.join(lacking)}: bring published ones by "
-            "--mode=convert, or train configs/diff_mosaic/"
-            f"{{{','.join(dict.fromkeys(needed))}}}.py, and name them by {flags}. Or "
-            "let this command train them all: --config.augment.train_priors=True"
-        )
-    for name in dict.fromkeys(needed):
-        folder, recipe = workdir / "priors" / name, recipe_of(config, workdir, name)
-        if finished(folder, recipe):
-            continue
-        print(f"{name}: trained in {folder}, on the training part alone")
-        code = train.run(recipe, folder)
-        if code:
-            return code
-    return 0
-
-
-def recipe_of(config, workdir, name):
-    """The recipe of a prior, on the same training part as the set that is made."""
-    recipe = ConfigDict(config.recipes[name].to_dict())
-    for field in ("name", "root", "split", "validation_share", "mask_threshold"):
-        recipe.data[field] = config.data[field]
-    for field in ("size", "seed", "count"):  # of generated scenes
-        if field in config.data:
-            recipe.data[field] = config.data[field]
-    recipe.evaluation.at_end = False
-    for part, of in SUPPLIES.get(name, {}).items():
-        recipe.parts[part] = str(weights_file(config, workdir, of))
-    return recipe
-
-
-def weights_file(config, workdir, name):
-    """Where the weights of a prior lie: where the config says, or in the workdir."""
-    given = config.augment.weights.get(name)
-    return pathlib.Path(given or workdir / "priors" / name / inference.BEST)
-
-
-def finished(folder, recipe):
-    """True where a prior's training has reached its last step."""
-    return (folder / "checkpoints" / str(recipe.num_steps)).is_dir()
-
-
-def prior(config, workdir, stage):
-    """The `Prior` of a stage, by its weights."""
-    recipe = "pixel_prior" if stage == "pixel_prior" else "control"
-    path = weights_file(config, workdir, stage if given(config, stage) else recipe)
-    own = ConfigDict(config.recipes[recipe].to_dict())
-    own.weights = str(path)
-    own, variables, about = inference.trained(own, workdir)
-    channels = own.data.channels
-    predict = inference.predictor(tasks.build(own), keep=(OUTPUTS[stage],))
-    variables = jax.device_put(variables)
-
-    def apply(image, names):
-        image = np.repeat(np.asarray(image), channels, -1)
-        output = predict(variables, image, names, config.augment.seed)[OUTPUTS[stage]]
-        # Networks of three channels tint: the result is grey again.
-        return output.mean(-1, keepdims=True)
-
-    trained_on = about["config"].get("data", {})
-    return Prior(
-        apply,
-        {
-            "weights": path.name,
-            "sha256": digest(path),
-            "recipe": about["config"]["name"],
-            "step": about.get("step"),
-            "trained_on": {
-                k: trained_on.get(k) for k in ("name", "split", "validation_share")
-            }
-            | {"part": "train" if trained_on.get("split") else None},
-        },
-    )
-
-
-def given(config, stage):
-    return bool(config.augment.weights.get(stage))
-
-
-def digest(path):
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --- the samples ----------------------------------------------------------------------
 
 
-def samples(block, maker, stages, priors, source, anchors, indices):
+def samples(block, maker, stages, trained, source, anchors, indices):
     """All stages of the samples `indices`: {stage: (b, side, side, 1) in [0, 1]}.
 
     The keys are "mosaic", "mask", those of the stages that are run, and "final".
@@ -234,7 +120,7 @@ def samples(block, maker, stages, priors, source, anchors, indices):
         elif stage == "retarget":
             image = retarget.retarget(made["final"], mosaic, mask, block.border)
         else:
-            image = priors[stage].apply(made["final"], labels)
+            image = trained[stage].apply(made["final"], labels)
         made[stage] = made["final"] = image
     return {name: np.asarray(value) for name, value in made.items()}
 
@@ -266,12 +152,12 @@ def check_free(output, overwrite):
         )
 
 
-def making(config, priors):
+def making(config, trained):
     """What a set depends on: a part of a set made otherwise must not go on."""
     return {
         "augment": {k: v for k, v in config.augment.to_dict().items() if k in DECIDE},
         "data": {k: config.data[k] for k in ("name", "split", "validation_share")},
-        "priors": {name: prior.about for name, prior in priors.items()},
+        "priors": {name: prior.about for name, prior in trained.items()},
     }
 
 
@@ -324,7 +210,7 @@ def write_sample(output, name, made, row):
     files.write_image(output / "masks" / f"{name}.png", mask)
 
 
-def described(config, source, anchors, maker, priors):
+def described(config, source, anchors, maker, trained):
     """The manifest: how the set came about, and what each sample is made of."""
     about = source.describe()
     block = config.augment
@@ -345,7 +231,7 @@ def described(config, source, anchors, maker, priors):
             prior.about["trained_on"][k] == config.data[k]
             for k in ("name", "split", "validation_share")
         )
-        for name, prior in priors.items()
+        for name, prior in trained.items()
     }
     foreign = [name for name, known in same.items() if not known]
     words = "Composed of images of the training part alone. "
@@ -354,9 +240,9 @@ def described(config, source, anchors, maker, priors):
             f"What images {' and '.join(foreign)} learnt from is not known: they may "
             "be of the test part."
         )
-    elif priors:
+    elif trained:
         words += "The priors have seen no other."
-    return making(config, priors) | {
+    return making(config, trained) | {
         "source": about,
         "words": words,
         "same_training_part": same,

@@ -5,6 +5,8 @@ import pathlib
 
 from irstd_jax import platform
 
+# Small programs, too: each worker, and each program that a test starts, needs them.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 platform.prepare(simulated_devices=8, quick=True)
 
 import hypothesis  # noqa: E402
@@ -36,3 +38,13 @@ def data_root():
 def golden_root():
     """The reference outputs of the published networks, or a skip."""
     return folder("IRSTD_GOLDEN", "../shared/golden", "reference outputs")
+
+
+# Files that take minutes begin first, so that no worker is left alone with them.
+SLOW = ("test_notebooks.py", "test_launch.py", "test_processes.py", "test_systems.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Slow files first; the order is kept otherwise."""
+    order = {name: rank for rank, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.name, len(SLOW)))

@@ -7,7 +7,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.diff_mosaic import augment as recipes
-from irstd_jax import augment, data, quality, train
+from irstd_jax import augment, data, priors, quality, train
 from irstd_jax.data import images
 from irstd_jax.mosaic import parents
 
@@ -184,10 +184,10 @@ def test_priors_run_in_order_and_targets_come_back(monkeypatch, tmp_path, unjudg
             seen.append((name, float(np.mean(image)), tuple(names)))
             return np.full_like(image, {"pixel_prior": 0.25, "diff_prior": 0.75}[name])
 
-        return augment.Prior(apply, {"sha256": name, "trained_on": TRAINED_ON})
+        return priors.Prior(apply, {"sha256": name, "trained_on": TRAINED_ON})
 
-    monkeypatch.setattr(augment, "prior", stub)
-    monkeypatch.setattr(augment, "provide", lambda *_: 0)
+    monkeypatch.setattr(priors, "trained", stub)
+    monkeypatch.setattr(priors, "provide", lambda *_: 0)
     config = recipe(stages=("pixel_prior", "diff_prior", "retarget"), count=2, border=0)
     assert augment.run(config, tmp_path) == 0
     assert [name for name, *_ in seen] == ["pixel_prior", "diff_prior"]
@@ -213,9 +213,9 @@ def test_priors_that_lack_are_trained_in_their_order(monkeypatch, tmp_path):
 
     monkeypatch.setattr(train, "run", trained)
     config, stages = recipes.get_config("tiny"), ("pixel_prior", "diff_prior")
-    assert augment.provide(config, tmp_path, stages) == train.INTERRUPTED
+    assert priors.provide(config, tmp_path, stages) == train.INTERRUPTED
     assert [name for name, _ in calls] == ["pixel_prior", "autoencoder", "latent_prior"]
-    assert augment.provide(config, tmp_path, stages) == 0
+    assert priors.provide(config, tmp_path, stages) == 0
     best = tmp_path / "priors"
     assert calls[-1] == (
         "control",
@@ -227,7 +227,7 @@ def test_priors_that_lack_are_trained_in_their_order(monkeypatch, tmp_path):
     config.augment.weights.pixel_prior = "given.safetensors"
     config.augment.weights.diff_prior = "given.safetensors"
     before = len(calls)
-    assert augment.provide(config, tmp_path / "new", stages) == 0
+    assert priors.provide(config, tmp_path / "new", stages) == 0
     assert len(calls) == before
 
 

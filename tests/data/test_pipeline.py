@@ -80,6 +80,6 @@ def test_preparation_gives_one_shape_for_all_sizes():
 
 
 def test_unknown_normalisation_lists_the_choices():
-    prepare = pipeline.Preparation(channels=1, normalisation="imagenet")
-    with pytest.raises(ValueError, match="unknown data.normalisation 'imagenet'.*nuaa"):
+    prepare = pipeline.Preparation(channels=1, normalisation="visible")
+    with pytest.raises(ValueError, match="unknown data.normalisation 'visible'.*nuaa"):
         prepare.image(np.zeros((4, 4, 1)))

@@ -12,7 +12,10 @@ import shutil
 import jaxlib
 
 FAST_CPU_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type="
-QUICK_COMPILATION = "--xla_llvm_disable_expensive_passes=true"
+QUICK_COMPILATION = [
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_backend_optimization_level=0",
+]
 
 
 def has_nvidia_gpu():
@@ -26,7 +29,7 @@ def cpu_flags(quick=False):
     # XLA aborts the process at a flag it does not know.
     if not jaxlib.__version__.startswith("0.10."):
         return []
-    return [FAST_CPU_CONVOLUTIONS] + quick * [QUICK_COMPILATION]
+    return [FAST_CPU_CONVOLUTIONS] + quick * QUICK_COMPILATION
 
 
 def prepare(simulated_devices=None, quick=False, environment=os.environ):

@@ -41,7 +41,20 @@ def golden_root():
 
 
 # Files that take minutes begin first, so that no worker is left alone with them.
-SLOW = ("test_notebooks.py", "test_launch.py", "test_processes.py", "test_systems.py")
+SLOW = (
+    "test_notebooks.py",
+    "test_launch.py",
+    "test_irstd_diff.py",
+    "test_configs.py",
+    "test_benchmark.py",
+    "test_latent_diffusion.py",
+)
+
+
+def pytest_configure(config):
+    """pytest-xdist would begin with the files of most tests, not of the slowest."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items):

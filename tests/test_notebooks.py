@@ -133,7 +133,7 @@ def test_the_diffusion_process(kernel):
 
 def test_diff_mosaic(kernel, tmp_path, monkeypatch):
     # Four trainings and a sampler: nearly all of the time is compilation.
-    flags = [*platform.cpu_flags(quick=True), "--xla_backend_optimization_level=0"]
+    flags = platform.cpu_flags(quick=True)
     flags.append("--xla_force_host_platform_device_count=1")
     monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
     probe = """{

@@ -37,8 +37,12 @@ def starts(length, tile, overlap):
 
 def window(tile):
     """Weights (tile, tile), float64: sin^2 along both axes, above 0 everywhere."""
-    ramp = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
-    return np.outer(ramp, ramp)
+    return np.outer(ramp(tile), ramp(tile))
+
+
+def ramp(length):
+    """A raised cosine (length,), above 0 everywhere."""
+    return np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
 
 
 def split(image, tile, overlap):
@@ -108,8 +112,8 @@ def tiled(function, arrays, tile, overlap, factor=1):
         return function(*(None if x is None else part(x) for x in arrays))
 
     parts = jax.lax.map(cut, corners)
-    ramps = [np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in parts.shape[2:4]]
-    weight = jnp.asarray(np.outer(*ramps), parts.dtype)[None, :, :, None]
+    weight = np.outer(*map(ramp, parts.shape[2:4]))
+    weight = jnp.asarray(weight, parts.dtype)[None, :, :, None]
 
     def add(sums, placed):
         part, corner = placed

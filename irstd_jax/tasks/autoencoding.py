@@ -21,7 +21,9 @@ import jax
 import jax.numpy as jnp
 
 from irstd_jax import models
+from irstd_jax.diffusion import samplers
 from irstd_jax.models import autoencoder_kl
+from irstd_jax.tasks.restoration import psnr
 
 MOMENTUM = 0.9
 
@@ -58,7 +60,7 @@ class Autoencoding:
         x = 2 * batch["image"] - 1
         params = {"params": variables["params"]}
         mean, logvar = moments(self.network, params, x)
-        z = mean + jnp.exp(logvar / 2) * noise(keys, mean.shape[1:])
+        z = mean + jnp.exp(logvar / 2) * samplers.draw(keys, mean.shape[1:])
         output = self.network.apply(params, z, method="decode")
         terms = self.terms(x, output, mean, logvar, batch["mask"])
         loss = (
@@ -99,7 +101,7 @@ class Autoencoding:
         image = batch["image"]
         output = self.predict(variables, batch, keys)["reconstruction"]
         scores = {
-            "psnr": psnr(output, image),
+            "psnr": psnr(jnp.square(output - image).mean((1, 2, 3))),
             "l1": jnp.abs(output - image).mean((1, 2, 3)),
         }
         return scores, {"image": image, "reconstruction": output}
@@ -110,20 +112,10 @@ def moments(network, variables, x):
     return autoencoder_kl.posterior(network.apply(variables, x, method="encode"))
 
 
-def noise(keys, shape):
-    """N(0, 1) of shape (b, *shape), each example from its own key."""
-    return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
-
-
 def scale(batch_stats):
     """1 / deviation of the latents: what makes their variance 1."""
     latent = batch_stats["latent"]
     return jax.lax.rsqrt(latent["square"] - jnp.square(latent["mean"]))
-
-
-def psnr(output, image):
-    """Peak signal-to-noise ratio of images (b, h, w, c) in [0, 1], in dB: (b,)."""
-    return -10 * jnp.log10(jnp.square(output - image).mean((1, 2, 3)) + 1e-10)
 
 
 def from_config(config, norm_axis=None):

@@ -143,7 +143,7 @@ class LatentDiffusion:
         degrade_keys, latent_keys, draw_keys = split(keys, 3)
         frozen, image = variables["frozen"], batch["image"]
         mean, logvar = self.moments(frozen, image)
-        noise = autoencoding.noise(latent_keys, mean.shape[1:])
+        noise = samplers.draw(latent_keys, mean.shape[1:])
         z0 = self.scale(frozen) * (mean + jnp.exp(logvar / 2) * noise)
         hint = None
         if self.part == "control":
@@ -173,10 +173,13 @@ class LatentDiffusion:
         return t, jax.random.normal(eps_key, shape)
 
     def denoiser(self, variables, hint):
-        """`denoise(z, t) -> z0` under a hint (b, h, w, c), or None for none."""
+        """`denoise(z, t) -> z0` under a hint (b, h, w, c), or None for none.
+
+        A third argument takes the hint's place: its part, where z is a tile.
+        """
         networks = variables["frozen"] | variables["params"]
 
-        def denoise(z, t, hint):
+        def denoise(z, t, hint=hint):
             context = jnp.broadcast_to(
                 networks["context"], (len(z), *networks["context"].shape)
             )
@@ -191,7 +194,7 @@ class LatentDiffusion:
             signal = process.signal_and_noise(self.schedule, t, z)
             return process.to_x0(self.parameterisation, output, z, *signal)
 
-        return lambda z, t: self.tiled(lambda z, h: denoise(z, t, h), (z, hint))
+        return denoise
 
     def tiled(self, function, latents, factor=1):
         """The function of latents, in tiles where they are asked for."""
@@ -242,7 +245,11 @@ class LatentDiffusion:
     def resample(self, variables, hint, keys):
         """Latents drawn under the hint (b, h, w, c), by the settings of `sampling`."""
         how = self.sampling
-        denoise = self.denoiser(variables, hint)
+        whole = self.denoiser(variables, hint)
+
+        def denoise(z, t):
+            return self.tiled(lambda z, hint: whole(z, t, hint), (z, hint))
+
         if how.guidance_scale:
             weights = guidance.weights(
                 self.schedule,
@@ -291,7 +298,7 @@ class LatentDiffusion:
         mse = jnp.mean((mse * (snr + 1)).reshape(-1, DRAWS), 1)
         pictures["decoded"] = self.decode(frozen, z0)
         t = jnp.full(len(image), self.schedule.steps // 2)
-        eps = autoencoding.noise(draw_keys, z0.shape[1:])
+        eps = samplers.draw(draw_keys, z0.shape[1:])
         z_t = process.q_sample(self.schedule, z0, t, eps)
         found = self.denoiser(variables, hint)(z_t, t)
         pictures["one step from t = T / 2"] = self.decode(frozen, found)

@@ -233,6 +233,14 @@ def test_tiles_as_large_as_the_latent_change_nothing(prior, resample, batch):
     assert found.shape == batch["image"].shape and np.isfinite(found).all()
 
 
+def test_tiles_are_for_drawing_and_not_for_learning(prior, batch):
+    task, variables = prior
+    how = dataclasses.replace(task.sampling, tile=2, overlap=0)
+    tiled = dataclasses.replace(task, sampling=how)
+    losses = [one.loss(variables, batch, keys())[0] for one in (task, tiled)]
+    assert losses[0] == losses[1]
+
+
 def test_scores_are_of_each_image(controlled, batch):
     task, variables = undegraded(controlled[0]), controlled[1]
     scores, pictures = jax.jit(lambda k: task.score(variables, batch, k))(keys())

@@ -29,10 +29,10 @@ import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
-from irstd_jax import evaluate, files, inference, pieces, predict, tasks
+from irstd_jax import evaluate, files, inference, pieces, predict, tasks, train
 from irstd_jax.data import synthetic
 from irstd_jax.tasks import mask_diffusion
-from irstd_jax.training import optimizer, parallel, state
+from irstd_jax.training import parallel, state
 
 NOTES = {
     "seconds": "median of the calls after a warm-up, each waited for to its end",
@@ -181,17 +181,7 @@ def image_keys(names, seed=0):
 
 def train_program(config, variables, size, batch_size):
     """The step of training, on an image batch with a square target in each mask."""
-    settings = config.optimizer
-    task = tasks.build(config, parallel.norm_axis(config.parallel))
-    optimiser = optimizer.make_optimizer(settings, config.num_steps)
-    step = parallel.train_step(
-        config.parallel,
-        task.loss,
-        optimiser,
-        ema=settings.ema,
-        accumulate=settings.accumulate,
-        batch_size=batch_size,
-    )
+    _, optimiser, step = train.stepper(config, batch_size)
     shape = (batch_size, size, size, config.data.channels)
     image = np.random.default_rng(0).standard_normal(shape, np.float32)
     mask = np.zeros((*shape[:3], 1), np.float32)

@@ -75,6 +75,16 @@ def run(config, workdir):
 
 def prepare(config, source):
     """(step function, state at step 0, key of the steps, batches) of a run."""
+    task, optimiser, step_fn = stepper(config, config.data.batch_size)
+    batches = stream(config, source, jax.process_index(), jax.process_count())
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    train_state = state.create(inference.initial(config, task, init_key), optimiser)
+    train_state, step_key = parallel.place((train_state, step_key))
+    return step_fn, train_state, step_key, batches
+
+
+def stepper(config, batch_size):
+    """(task, optimiser, step function for global batches of this size) of a config."""
     task = tasks.build(config, parallel.norm_axis(config.parallel))
     settings = config.optimizer
     optimiser = optimizer.make_optimizer(settings, config.num_steps)
@@ -84,13 +94,9 @@ def prepare(config, source):
         optimiser,
         ema=settings.ema,
         accumulate=settings.accumulate,
-        batch_size=config.data.batch_size,
+        batch_size=batch_size,
     )
-    batches = stream(config, source, jax.process_index(), jax.process_count())
-    init_key, step_key = jax.random.split(jax.random.key(config.seed))
-    train_state = state.create(inference.initial(config, task, init_key), optimiser)
-    train_state, step_key = parallel.place((train_state, step_key))
-    return step_fn, train_state, step_key, batches
+    return task, optimiser, step_fn
 
 
 def stream(config, source, process_index=0, process_count=1):

@@ -156,7 +156,7 @@ def making(config, trained):
     """What a set depends on: a part of a set made otherwise must not go on."""
     return {
         "augment": {k: v for k, v in config.augment.to_dict().items() if k in DECIDE},
-        "data": {k: config.data[k] for k in ("name", "split", "validation_share")},
+        "data": {k: config.data[k] for k in priors.TRAINING_PART},
         "priors": {name: prior.about for name, prior in trained.items()},
     }
 
@@ -167,10 +167,11 @@ def begin(output, facts, overwrite):
     old = files.read_json(path) if path.exists() else None
     same = old == files.as_json(facts)
     if overwrite and ((output / MANIFEST).exists() or not same):
-        for name in ("images", "masks"):
+        # First what says that the set is whole: a kill must not leave only that.
+        for name in (MANIFEST, "train.txt"):
+            (output / name).unlink(missing_ok=True)
+        for name in ("masks", "images"):
             shutil.rmtree(output / name, ignore_errors=True)
-        (output / "train.txt").unlink(missing_ok=True)
-        (output / MANIFEST).unlink(missing_ok=True)
     elif old is not None and not same:
         changed = [k for k in facts if old.get(k) != files.as_json(facts)[k]]
         raise FileExistsError(
@@ -228,8 +229,7 @@ def described(config, source, anchors, maker, trained):
     ]
     same = {
         name: all(
-            prior.about["trained_on"][k] == config.data[k]
-            for k in ("name", "split", "validation_share")
+            prior.about["trained_on"][k] == config.data[k] for k in priors.TRAINING_PART
         )
         for name, prior in trained.items()
     }

@@ -24,6 +24,9 @@ SUPPLIES = {  # recipe: {name in its block `parts`: the recipe that it is of}
     "control": {"unet": "latent_prior", "restorer": "pixel_prior"},
 }
 
+# The fields of the block data that say which images a network may learn from.
+TRAINING_PART = ("name", "split", "validation_share")
+
 
 class Prior(NamedTuple):
     """A trained stage: (images (b, h, w, 1), names) -> images; and what it is."""
@@ -110,9 +113,8 @@ def trained(config, workdir, stage):
             "sha256": digest(path),
             "recipe": about["config"]["name"],
             "step": about.get("step"),
-            "trained_on": {
-                k: trained_on.get(k) for k in ("name", "split", "validation_share")
-            }
+            "sampling": own.sampling.to_dict() if "sampling" in own else {},
+            "trained_on": {k: trained_on.get(k) for k in TRAINING_PART}
             | {"part": "train" if trained_on.get("split") else None},
         },
     )

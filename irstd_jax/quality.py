@@ -48,18 +48,18 @@ def run(config, workdir, output, source, make, names):
     generated = {name: read(output, name) for name in names}
     bare = remade(config, make, names, stages=())
     first = remade(config, make, names[: config.quality.samples])
-    test = data.load(config.data, "test")
+    real, test = pairs(source), pairs(data.load(config.data, "test"))
     sets = {
         "generated": list(generated.values()),
         "composed": [made["mosaic"] for made in bare.values()],
-        "real test": [image for _, image in pairs(test)],
+        "real test": [image for _, image in test],
     }
     report = {
         "set": str(output),
         "count": len(names),
-        "realism": realism(config, source, sets),
+        "realism": realism(config, real, sets),
         "fidelity": {"set": faithful(generated, bare), "stages": by_stage(first)},
-        "leakage": leaks(config, generated, source, test),
+        "leakage": leaks(config, list(generated.items()), real, test),
     }
     files.write_json(workdir / "quality.json", report)
     shown = list(first.items())[: config.quality.pictures]
@@ -89,10 +89,9 @@ def remade(config, make, names, **arguments):
 # --- realism --------------------------------------------------------------------------
 
 
-def realism(config, source, sets):
+def realism(config, real, sets):
     """A row for each extractor and set: FID and KID against the training images."""
     settings, found = config.quality, []
-    real = [image for _, image in pairs(source)]
     for name in settings.features:
         extract = extractor(config, name)
 
@@ -101,7 +100,7 @@ def realism(config, source, sets):
             cut = crops(pictures, settings.crop, settings.crops, rng)
             return features.features(extract, cut)
 
-        reference = described(real)
+        reference = described([image for _, image in real])
         for what, pictures in sets.items():
             row = frechet.report(reference, described(pictures), name, settings.seed)
             found.append({"what": what, "crop": settings.crop} | row)
@@ -187,10 +186,12 @@ def by_stage(first):
     }
 
 
-def leaks(config, generated, source, test):
-    """Samples that are like test images, and no liker to a training image."""
-    side = config.augment.compose.tile
-    return leakage.report(list(generated.items()), pairs(test), pairs(source), side)
+def leaks(config, generated, real, test):
+    """Samples that are like test images, and no liker to a training image.
+
+    All are (name, image) pairs.
+    """
+    return leakage.report(generated, test, real, config.augment.compose.tile)
 
 
 def pairs(source):

@@ -249,17 +249,14 @@ def test_a_planted_copy_of_a_test_image_is_found():
     rng = np.random.default_rng(0)
 
     def textures(count):
-        return [
-            {"name": f"t{i}", "image": np.float32(rng.random((48, 48, 1)))}
-            for i in range(count)
-        ]
+        return [(f"t{i}", np.float32(rng.random((48, 48, 1)))) for i in range(count)]
 
     test, source = textures(3), textures(3)
     sample = np.float32(rng.random((96, 96, 1)))
-    clean = quality.leaks(config, {"a": sample}, source, test)
+    clean = quality.leaks(config, [("a", sample)], source, test)
     assert clean["leaked"] == []
-    sample[48:, :48] = np.rot90(0.1 + 0.8 * test[1]["image"])
-    found = quality.leaks(config, {"a": sample}, source, test)
+    sample[48:, :48] = np.rot90(0.1 + 0.8 * test[1][1])
+    found = quality.leaks(config, [("a", sample)], source, test)
     assert [(name, other) for name, other, _ in found["leaked"]] == [("a", "t1")]
 
 

@@ -14,7 +14,7 @@ nudt_sirst (663 / 664), irstd1k (800 / 201), synthetic. An augmented set joins b
              5 % warm-up and a cosine, averaged weights; the last step is evaluated at
              the native size, and nothing is chosen
   small      the same on 128 px crops with fewer steps and smaller networks, for 2 CPU
-             cores: about a quarter of an hour for ACM
+             cores: .2 s of CPU a step for ACM
   published  each network's own loss, optimiser, schedule, augmentation and size
   tiny       seconds, to see that all parts work
 

@@ -2,9 +2,9 @@
 
   python launch.py --mode=augment --config=configs/diff_mosaic/augment.py:small
 
-`small` runs from nothing on 2 CPU cores: it trains the priors that it lacks (an hour)
+`small` runs from nothing on 2 CPU cores: it trains the priors that it lacks (hours)
 on the training part of NUAA-SIRST, makes 100 samples of 256 px, and reports. `tiny`
-does it all on generated scenes in a minute. Without a variant: the released sizes (four
+does it all on generated scenes in minutes. Without a variant: the released sizes (four
 tiles of 256 px, 50 steps from pure noise, SwinIR and Stable Diffusion 2.1), for weights
 that you have: --config.augment.weights.pixel_prior=FILE and .diff_prior=FILE.
 

@@ -123,7 +123,7 @@ def recipe(name, variant):
 
 
 def small(config):
-    """Some ten minutes on 2 CPU cores."""
+    """For 2 CPU cores: half an hour each where other work shares them."""
     config.num_steps = 1_500
     config.log_every = 50
     config.evaluate_every = 500

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -32,9 +33,26 @@ def test_networks_are_the_published_ones(network):
         config = detector.get_config(f"{network},nudt_sirst{variant}")
         made = tasks.build(config).network
         for field in dataclasses.fields(published):
-            if field.name not in ("parent", "dtype"):
+            if field.name not in ("parent", "dtype", "prior"):
                 assert getattr(made, field.name) == getattr(published, field.name)
         assert jnp.dtype(made.dtype) == jnp.dtype(published.dtype)
+        assert made.prior == (published.prior if variant else 0.01)
+
+
+@pytest.mark.parametrize("network", sorted(detector.MODELS))
+def test_an_untrained_network_expects_few_targets(network):
+    """At half of all pixels the soft IoU learnt nothing in 1000 steps."""
+    config = detector.get_config(f"{network},synthetic,tiny")
+    fields = config.model.to_dict()
+    key, image = jax.random.key(0), jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
+
+    def expected(prior):
+        network = models.build(**fields | {"prior": prior})
+        logits = network.apply(network.init(key, image), image)
+        # The fusion of UIU-Net's sides has weights of any sign, and follows them.
+        return jax.nn.sigmoid(logits[..., -1]).mean()
+
+    assert expected(0.01) < 0.05 < expected(0.5)
 
 
 def test_published_recipes_are_those_of_the_facts():

@@ -62,12 +62,14 @@ SMALL = {
     "autoencoder": AUTOENCODER
     | {
         "channels_in": 1,
-        "channels": 16,
+        "channels": 24,
         "channel_mult": (1, 2, 4),
         "num_res_blocks": 1,
+        "z_channels": 8,  # with 4 the texture of a sensor's noise is lost
     },
     "unet": UNET
     | {
+        "latent_channels": 8,
         "channels": 32,
         "channel_mult": (1, 2, 4),
         "num_res_blocks": 1,

@@ -16,21 +16,35 @@ import numpy as np
 EPSILON = 1e-5
 
 
-def uniform(fan_in):
-    """PyTorch's default for weights and biases: U(-1, 1) / sqrt(fan_in)."""
+def uniform(fan_in, centre=0.0):
+    """PyTorch's default for weights and biases: centre + U(-1, 1) / sqrt(fan_in)."""
     limit = 1 / math.sqrt(fan_in)
 
     def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -limit, limit)
+        return jax.random.uniform(key, shape, dtype, centre - limit, centre + limit)
 
     return init
+
+
+def log_odds(prior):
+    """The logit at which a sigmoid gives `prior`, 0 < prior < 1; 0 at 0.5.
+
+    Added to the first bias of a head it makes an untrained network expect few targets
+    (Lin et al., Focal Loss, ICCV 2017, section 3.3). Without, half of all pixels are
+    detected at first, and the soft IoU's gradient by a pixel, of order 1 / pixels, is
+    too small to tell targets from ground.
+    """
+    if not 0 < prior < 1:
+        raise ValueError(f"prior must lie between 0 and 1, not {prior}")
+    return math.log(prior / (1 - prior))
 
 
 class Conv(nn.Module):
     """A convolution padded by (kernel // 2) * dilation on all sides, NHWC.
 
     Padding is explicit because "SAME" pads a strided convolution on one side only.
-    `padding` is another one, (before, after) on both axes.
+    `padding` is another one, (before, after) on both axes. `start` is the centre of
+    the bias's first values.
     """
 
     features: int
@@ -40,12 +54,14 @@ class Conv(nn.Module):
     bias: bool = True
     zero: bool = False
     padding: tuple[int, int] | None = None
+    start: float = 0.0
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x):
         k, c = self.kernel, x.shape[-1]
-        init = nn.initializers.zeros if self.zero else uniform(k * k * c)
+        zeros = nn.initializers.zeros
+        init = zeros if self.zero else uniform(k * k * c)
         kernel = self.param("kernel", init, (k, k, c, self.features))
         pad = self.padding or ((k // 2) * self.dilation,) * 2
         x = jax.lax.conv_general_dilated(
@@ -57,7 +73,9 @@ class Conv(nn.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         if self.bias:
-            x = x + self.param("bias", init, (self.features,)).astype(self.dtype)
+            init = zeros if self.zero else uniform(k * k * c, self.start)
+            bias = self.param("bias", init, (self.features,))
+            x = x + bias.astype(self.dtype)
         return x
 
 

@@ -94,6 +94,20 @@ def test_weights_and_biases_start_as_in_torch():
     assert len(zeros) == 2 and not any(np.any(leaf) for leaf in zeros)
 
 
+def test_a_bias_starts_where_it_is_told():
+    """At 0.5 as in torch, so that published recipes begin as their authors'."""
+    x = jnp.zeros((1, 4, 4, 3))
+    assert layers.log_odds(0.5) == 0
+    start = layers.log_odds(0.01)
+    plain = layers.Conv(8).init(KEY, x)["params"]["bias"]
+    moved = layers.Conv(8, start=start).init(KEY, x)["params"]["bias"]
+    np.testing.assert_allclose(moved, plain + start, atol=1e-6)
+    assert jax.nn.sigmoid(start) == pytest.approx(0.01)
+    for prior in (0, 1, -1):
+        with pytest.raises(ValueError, match="prior must lie between 0 and 1"):
+            layers.log_odds(prior)
+
+
 @pytest.mark.parametrize("channels, groups", [(64, 32), (16, 16), (48, 16)])
 def test_group_norm_agrees_with_flax(channels, groups):
     x = 3 + 2 * normal(2, 5, 4, channels)

@@ -20,7 +20,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, ConvTranspose, batch_norm
+from irstd_jax.models.layers import Conv, ConvNorm, ConvTranspose, batch_norm, log_odds
 from irstd_jax.ops import resize
 
 # Which gates see the mean over the image: (D, U).
@@ -96,6 +96,7 @@ class ACM(nn.Module):
       project: a 1x1 convolution on the deeper feature before each fusion.
       stem: "quarter" works at a quarter of the image's size, "full" at all of it.
       dropout: rate in the head, element by element.
+      prior: share of target pixels that the untrained network expects.
       norm_axis: pmap axis over which BatchNorm shares its batch statistics.
     """
 
@@ -107,6 +108,7 @@ class ACM(nn.Module):
     project: bool = True
     stem: str = "quarter"
     dropout: float = 0.1
+    prior: float = 0.5
     dtype: Any = jnp.float32
     norm_axis: str | None = None
 
@@ -153,7 +155,8 @@ class ACM(nn.Module):
         x = self.conv(x.shape[-1] // 4, "head_in")(x, train)
         if train and self.dropout:
             x = dropped(x, keys, self.dropout)
-        return Conv(1, 1, dtype=self.dtype, name="head_out")(x)
+        start = log_odds(self.prior)
+        return Conv(1, 1, start=start, dtype=self.dtype, name="head_out")(x)
 
     def layer(self, x, features, stride, name, train):
         for i in range(self.blocks):

@@ -20,7 +20,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm
+from irstd_jax.models.layers import Conv, ConvNorm, log_odds
 from irstd_jax.ops import resize
 
 WIDTHS = {
@@ -79,6 +79,7 @@ class DNANet(nn.Module):
       channels: widths of the rows, a name in WIDTHS or a tuple; 16 or more each.
       blocks: a name in BACKBONES, or blocks of a node in rows 1, 2, ...
       deep_supervision: the three further maps.
+      prior: share of target pixels that the untrained network expects.
       remat: recompute blocks in the backward pass instead of keeping their insides.
       norm_axis: pmap axis over which BatchNorm shares its batch statistics.
     """
@@ -87,6 +88,7 @@ class DNANet(nn.Module):
     channels: str | tuple[int, ...] = "three"
     blocks: str | tuple[int, ...] = "resnet_18"
     deep_supervision: bool = True
+    prior: float = 0.5
     remat: bool = False
     dtype: Any = jnp.float32
     norm_axis: str | None = None
@@ -140,7 +142,9 @@ class DNANet(nn.Module):
         return self.head(self.node(x, 0, "final_node", train), f"final_{last}")
 
     def head(self, x, name):
-        return Conv(1, 1, dtype=self.dtype, name=name)(x).astype(jnp.float32)
+        start = log_odds(self.prior)
+        x = Conv(1, 1, start=start, dtype=self.dtype, name=name)(x)
+        return x.astype(jnp.float32)
 
     @property
     def widths(self):

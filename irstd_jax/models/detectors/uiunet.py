@@ -19,7 +19,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm
+from irstd_jax.models.layers import Conv, ConvNorm, log_odds
 from irstd_jax.models.rsu import RSU
 from irstd_jax.ops import resize
 
@@ -61,6 +61,7 @@ class UIUNet(nn.Module):
     Fields:
       channels: base to which all widths are proportional (published: 64).
       heights: of the stages' RSUs, 0 for RSU4F; fewer make it shallower.
+      prior: share of target pixels that the untrained network's sides expect.
       remat: recompute stages in the backward pass instead of keeping their insides.
       norm_axis: pmap axis over which BatchNorm shares its batch statistics.
     """
@@ -68,6 +69,7 @@ class UIUNet(nn.Module):
     in_channels: int = 3
     channels: int = BASE
     heights: tuple[int, ...] = HEIGHTS
+    prior: float = 0.5
     remat: bool = False
     dtype: Any = jnp.float32
     norm_axis: str | None = None
@@ -120,7 +122,9 @@ class UIUNet(nn.Module):
         return Block(height, hidden, features, *common, bias=True, name=name)
 
     def head(self, x, kernel, name):
-        return Conv(1, kernel, dtype=self.dtype, name=name)(x).astype(jnp.float32)
+        start = log_odds(self.prior)
+        x = Conv(1, kernel, start=start, dtype=self.dtype, name=name)(x)
+        return x.astype(jnp.float32)
 
     def check(self, image):
         n, heights = len(self.heights), self.heights

@@ -115,12 +115,21 @@ def irstd_diff(name, dataset, split):
     config.task = ConfigDict(
         {
             "name": "mask_diffusion",
-            "parameterisation": "eps",  # or "x0", "v"
+            "parameterisation": "eps",  # or "x0", "v", "logit"
             "mask_range": (0.0, 1.0),  # or (-1.0, 1.0)
             "schedule": "linear",
             "steps": 100,
             "encoder_weight": 10.0,  # lambda of Eq. 16
-            "iou_weight": 0.0,  # of soft IoU on the encoder's maps; not the paper
+            # What is not the paper (tasks/mask_diffusion.py):
+            "iou_weight": 0.0,  # of soft IoU on the encoder's maps
+            "mask_iou_weight": 0.0,  # of soft IoU on the mask; for "logit"
+            "weighting": "output",  # or "min_snr", "sigmoid", "flow", "x0", "eps", "v"
+            "weighting_bias": 0.0,  # of "sigmoid"
+            "times": "uniform",  # or "shift", "power", "logit_normal"
+            "last_share": 0.0,  # of the draws at the last time
+            "target_weight": 0.0,  # what a target weighs more, in pixels
+            "source": "noise",  # or "encoder": the path begins at its estimate
+            "source_noise": 0.1,
         }
     )
     config.model = ConfigDict(
@@ -150,6 +159,8 @@ def irstd_diff(name, dataset, split):
             "spacing": "respaced",  # or "rebuilt": the paper's Table VII
             "variance": "large",
             "eta": 0.0,  # of ddim
+            "start": "noise",  # or "encoder", with a strength below 1
+            "strength": 1.0,  # share of the levels that are run
             "samples": 1,
             "ensemble": "mean",
         }

@@ -83,9 +83,11 @@ SMALL = {
 TINY = {
     "swinir": SMALL["swinir"]
     | {"embed_dim": 8, "depths": (2,), "heads": (2,), "features": 4},
-    "autoencoder": SMALL["autoencoder"] | {"channels": 8, "channel_mult": (1, 1, 1)},
+    "autoencoder": SMALL["autoencoder"]
+    | {"channels": 8, "channel_mult": (1, 1, 1), "z_channels": 4},
     "unet": SMALL["unet"]
     | {
+        "latent_channels": 4,
         "channels": 8,
         "channel_mult": (1, 1),
         "attention_downsamplings": (),

@@ -14,9 +14,13 @@ so that x_t = alpha_t x0 + sigma_t eps (Eq. 4). The registered schedules are
                     times 1000 / T                                              (5)
     cosine:         abar(u) = cos^2(pi/2 (u + 0.008) / 1.008), u = (t + 1) / T,
                     beta capped at 0.999                                        (6)
+    rectified:      abar(u) = (1 - u)^2 / ((1 - u)^2 + u^2), u = (t + 1) / (T + 1)
+                                                                                (7)
 
 (4) is Ho et al. 2020 as IRSTD-Diff uses it: T = 100 gives beta = 1e-3 .. 0.2. (5) is
 the schedule of latent diffusion (T = 1000 there), (6) that of Nichol & Dhariwal 2021.
+(7) is the straight path (1 - u) x0 + u eps of a rectified flow (Liu et al., ICLR 2023),
+scaled to unit variance; `ddim` with eta = 0 takes on it the Euler steps of the flow.
 
 The factor 1000 / T keeps the total noise about the same for every T, but drives the
 last beta of (4) to 1 at T = 20: x_T then holds nothing of x0, 1 / alpha_T is infinite,
@@ -81,7 +85,19 @@ def cosine(steps):
     return np.minimum(1.0 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
 
 
-SCHEDULES = {"linear": linear, "cosine": cosine, "scaled_linear": scaled_linear}
+def rectified(steps):
+    """Betas of Eq. 7, shape (steps,)."""
+    u = np.arange(steps + 1) / (steps + 1)
+    alpha_bar = (1 - u) ** 2 / ((1 - u) ** 2 + u**2)
+    return 1.0 - alpha_bar[1:] / alpha_bar[:-1]
+
+
+SCHEDULES = {
+    "cosine": cosine,
+    "linear": linear,
+    "rectified": rectified,
+    "scaled_linear": scaled_linear,
+}
 
 
 def noise_schedule(name: str, steps: int) -> Schedule:

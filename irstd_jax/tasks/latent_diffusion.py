@@ -6,11 +6,8 @@ Pixel-Prior R and a degraded image y of x (Diff-Mosaic Eq. 1-4):
   z0 = s E(x) (a sample),   h = s E(R(y)) (the mode),   z_t = alpha_t z0 + sigma_t eps
   L  = w(snr_t) |z0^ - z0|^2,   z0^ from U-Net(z_t, t, control(z_t, h, t))          (1)
 
-  loss     w                        what it is
-  "eps"    snr                      the squared error of eps: the released code (Eq. 5)
-  "x0"     1                        Eq. 6 in its one-step form
-  "v"      snr + 1                  the squared error of v
-  "min_snr" min(snr, 5)             Hang et al., ICCV 2023
+w is a scheme of diffusion/weighting.py: "eps" is the released code (Eq. 5), "x0" is
+Eq. 6 in its one-step form.
 
 Eq. 6 of the paper runs all steps before it compares z0' with z0; its released code has
 the loss of eps at one random t, of the CLEAN image's latent. So has this.
@@ -33,18 +30,12 @@ import jax
 import jax.numpy as jnp
 
 from irstd_jax import models
-from irstd_jax.diffusion import guidance, process, samplers, schedule
+from irstd_jax.diffusion import guidance, process, samplers, schedule, weighting
 from irstd_jax.models import latent_unet
 from irstd_jax.mosaic import color
 from irstd_jax.ops import resize, tiles
 from irstd_jax.tasks import autoencoding, restoration
 
-WEIGHTS = {
-    "eps": lambda snr: snr,
-    "x0": jnp.ones_like,
-    "v": lambda snr: snr + 1,
-    "min_snr": lambda snr: jnp.minimum(snr, 5.0),
-}
 PARTS = ("unet", "control")
 DRAWS = 4  # times and noises at which a validation image is scored
 
@@ -89,7 +80,7 @@ class LatentDiffusion:
       part: what learns, of PARTS.
       schedule: of T steps.
       parameterisation: what the U-Net predicts: eps, x0 or v.
-      loss_kind: a name in WEIGHTS.
+      loss_kind: a name in weighting.SCHEMES.
       degrade: (keys, images, masks or None) -> degraded images.
       keep_targets: the pixels of batch["mask"] are not degraded.
       image_shape: (h, w, c) of an example, for `init`.
@@ -150,7 +141,7 @@ class LatentDiffusion:
             mixed = self.mixed(degrade_keys, batch)
             hint = self.encode(frozen, self.smooth(frozen, mixed))
         mse, snr = self.errors(variables, z0, hint, draw_keys)
-        loss = jnp.mean(WEIGHTS[self.loss_kind](snr) * mse)
+        loss = jnp.mean(weighting.SCHEMES[self.loss_kind](snr) * mse)
         terms = {"loss": loss, "eps": jnp.mean(snr * mse), "x0": jnp.mean(mse)}
         return loss, {"terms": terms, "batch_stats": {}}
 
@@ -315,9 +306,10 @@ def from_config(config, norm_axis=None):
     settings = config.task
     if settings.part not in PARTS:
         raise ValueError(f"unknown task.part {settings.part!r}; choose from {PARTS}")
-    if settings.loss not in WEIGHTS:
+    if settings.loss not in weighting.SCHEMES:
         raise ValueError(
-            f"unknown task.loss {settings.loss!r}; choose from {sorted(WEIGHTS)}"
+            f"unknown task.loss {settings.loss!r}; choose from "
+            f"{sorted(weighting.SCHEMES)}"
         )
     controls = settings.part == "control"
     side = config.data.crop or config.data.resize or 64

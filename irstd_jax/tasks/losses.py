@@ -44,6 +44,26 @@ def focal(logits, mask, axis=None):
     return -total((hit + quiet).sum((0, 1, 2)), axis) / jnp.maximum(pixels, 1)
 
 
+def target_weights(mask, extra, window=15):
+    """Weights of the pixels, 1 + extra m / a: a target weighs `extra` pixels more.
+
+    a is the number of target pixels in the window around a pixel, which is the area of
+    a target that fits into it and lies apart from others. Without, an error on a
+    target of 3 px costs a thirtieth of one on a target of 90 px.
+
+    Args:
+      mask: (b, h, w, 1) in {0, 1}.
+      extra: in pixels.
+      window: side in pixels, odd.
+    """
+    area = mask
+    for axis in (1, 2):
+        size = [1, 1, 1, 1]
+        size[axis] = window
+        area = jax.lax.reduce_window(area, 0.0, jax.lax.add, size, (1,) * 4, "SAME")
+    return 1 + extra * mask / jnp.maximum(area, 1)
+
+
 LOSSES = {
     "bce": bce,
     "focal": focal,

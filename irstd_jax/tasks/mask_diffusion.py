@@ -11,6 +11,21 @@ where y_t is eps (the paper), x0 or v. The release sums seven BCE maps with lamb
 (`iou_weight`, 0 in the paper): BCE alone learns slowly where a thousandth of the pixels
 is target.
 
+What is learnt better, each by one field, none of it in the paper:
+
+  parameterisation "logit"  the network's output l is the logit of the mask: x0^ = lo +
+      (hi - lo) sigmoid(l), learnt by BCE(l, m), whose best answer E[m | x_t, I] is that
+      of the squared error, and by `mask_iou_weight` times soft IoU
+  weighting, times, last_share   how much each t counts, and how often it is drawn
+      (diffusion/weighting.py); "output" is Eq. 16, the plain error of the output
+  target_weight             each target weighs that many pixels more, large or small
+  source "encoder"          the path goes to the mask from the encoder's own estimate,
+      eps = lo + (hi - lo) sigmoid(P_1) + source_noise z, in the place of noise; with
+      the schedule "rectified" it is straight
+
+At the last t the image alone tells what the mask is: x0^ is E[m | I] there, so that one
+evaluation of a "logit" network is a detector, and several samples of it hardly differ.
+
 Detection samples x0 from the posterior (Eq. 5-7) and offers four maps: `diffusion`, the
 (mean) sample alone; `discriminative`, sigmoid(P_1) alone; `fused`, the rule of the
 released code; `fused_logodds`, the mean of the log-odds of the two, which treats them
@@ -21,26 +36,35 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from irstd_jax import models
-from irstd_jax.diffusion import ensemble, process, samplers, schedule
-from irstd_jax.tasks.losses import soft_iou
+from irstd_jax.diffusion import ensemble, process, samplers, schedule, weighting
+from irstd_jax.tasks.losses import soft_iou, target_weights
 
 # A binary sample has infinite log-odds: it is heard as an expert who errs once in 20.
 SAMPLE_TRUST = 0.95
 MODES = ("diffusion", "discriminative", "fused", "fused_logodds")
+PARAMETERISATIONS = (*sorted(process.PARAMETERISATIONS), "logit")
+SOURCES = ("noise", "encoder")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How masks are drawn: the arguments of `samplers.sample`, and how many."""
+    """How masks are drawn: the arguments of `samplers.sample`, and how many.
+
+    With `start` "encoder" and a strength below 1 the chain begins from the encoder's
+    estimate, noised to the last `strength` of the levels.
+    """
 
     sampler: str = "ddpm"
     steps: int = 100
     spacing: str = "respaced"
     variance: str = "large"
     eta: float = 0.0
+    start: str = "noise"
+    strength: float = 1.0
     samples: int = 1
     ensemble: str = "mean"
 
@@ -52,12 +76,19 @@ class MaskDiffusion:
     Attributes:
       network: an `IRSTDDiff`.
       schedule: of T steps.
-      parameterisation: what the network predicts: eps, x0 or v.
+      parameterisation: what the network predicts: a name in PARAMETERISATIONS.
       mask_range: the values of background and target that are diffused.
       encoder_weight: lambda of Eq. 16.
       iou_weight: of the sum of the maps' soft-IoU losses.
       image_shape: (h, w, c) of an example, for `init`.
       sampling: how `predict` draws.
+      weighting: of the times: "output", or a scheme of diffusion/weighting.py, with
+        `weighting_bias` for "sigmoid".
+      times, last_share: how t is drawn (`weighting.draw_time`).
+      mask_iou_weight: of soft IoU on the mask of a "logit" network.
+      target_weight: what each target weighs more, in pixels; for all errors by pixel.
+      source: what the path begins from, a name in SOURCES; and `source_noise`, the
+        deviation of the noise on the encoder's estimate.
     """
 
     network: models.IRSTDDiff
@@ -68,6 +99,14 @@ class MaskDiffusion:
     iou_weight: float
     image_shape: tuple[int, int, int]
     sampling: Sampling
+    weighting: str = "output"
+    weighting_bias: float = 0.0
+    times: str = "uniform"
+    last_share: float = 0.0
+    mask_iou_weight: float = 0.0
+    target_weight: float = 0.0
+    source: str = "noise"
+    source_noise: float = 0.1
 
     def init(self, key):
         """Variables {"params", "batch_stats"} of the network."""
@@ -90,33 +129,103 @@ class MaskDiffusion:
           The scalar, and {"terms": its named parts, "batch_stats": the new ones}.
         """
         image, mask = batch["image"], batch["mask"]
-        low, high = self.mask_range
-        x0 = low + (high - low) * mask
         t, eps = jax.vmap(self._draw, (0, None))(keys, mask.shape[1:])
-        x_t = process.q_sample(self.schedule, x0, t, eps)
-        (output, logits), changed = self.network.apply(
-            variables, image, x_t, t, train=True, mutable=["batch_stats"]
+        (feature, logits), state = self.network.apply(
+            variables, image, True, method="condition", mutable=["batch_stats"]
         )
-        signal = process.signal_and_noise(self.schedule, t, x0)
-        target = process.target(self.parameterisation, x0, eps, *signal)
-        terms = {"mse": jnp.mean(jnp.square(output - target))}
-        loss = terms["mse"]
+        origin = self.origin(logits, eps)
+        x0 = self.mask_to_x0(mask)
+        x_t = process.q_sample(self.schedule, x0, t, origin)
+        output, state = self.network.apply(
+            {**variables, **state},
+            x_t,
+            t,
+            image,
+            feature,
+            True,
+            method="denoise",
+            mutable=["batch_stats"],
+        )
+        pixels = 1.0
+        if self.target_weight:
+            pixels = target_weights(mask, self.target_weight)
+        terms, loss = self.denoising_loss(output, mask, x0, origin, t, pixels)
         if logits is not None:
-            maps = optax.sigmoid_binary_cross_entropy(
-                logits, jnp.broadcast_to(mask, logits.shape)
-            )
-            terms["bce"] = maps.mean((0, 1, 2)).sum()
-            loss += self.encoder_weight * terms["bce"]
-            if self.iou_weight:
-                terms["iou"] = soft_iou(logits, mask).sum()
-                loss += self.iou_weight * terms["iou"]
+            more, weighed = self.encoder_loss(logits, mask, pixels)
+            terms, loss = terms | more, loss + weighed
         terms = {"loss": loss} | terms
-        return loss, {"terms": terms, "batch_stats": changed.get("batch_stats", {})}
+        return loss, {"terms": terms, "batch_stats": state.get("batch_stats", {})}
+
+    def denoising_loss(self, output, mask, x0, origin, t, pixels):
+        """({name: term}, weighed sum) of the denoiser's output (b, h, w, 1)."""
+        weight = pixels * process.at(self.time_weights(), t, output)
+        if self.parameterisation == "logit":
+            error = optax.sigmoid_binary_cross_entropy(output, mask)
+            terms = {"mask_bce": jnp.mean(weight * error)}
+            loss = terms["mask_bce"]
+            if self.mask_iou_weight:
+                terms["mask_iou"] = soft_iou(output, mask).sum()
+                loss += self.mask_iou_weight * terms["mask_iou"]
+            return terms, loss
+        signal = process.signal_and_noise(self.schedule, t, x0)
+        target = process.target(self.parameterisation, x0, origin, *signal)
+        mse = jnp.mean(weight * jnp.square(output - target))
+        return {"mse": mse}, mse
+
+    def encoder_loss(self, logits, mask, pixels):
+        """({name: term}, weighed sum) of the encoder's maps (b, h, w, k)."""
+        maps = pixels * optax.sigmoid_binary_cross_entropy(
+            logits, jnp.broadcast_to(mask, logits.shape)
+        )
+        terms = {"bce": maps.mean((0, 1, 2)).sum()}
+        loss = self.encoder_weight * terms["bce"]
+        if self.iou_weight:
+            terms["iou"] = soft_iou(logits, mask).sum()
+            loss += self.iou_weight * terms["iou"]
+        return terms, loss
+
+    def time_weights(self):
+        """The weight of the output's own error at every time, (T,)."""
+        if self.weighting == "output":
+            return np.ones(self.schedule.steps)
+        of_x0 = weighting.weights(self.schedule, self.weighting, self.weighting_bias)
+        kind = {"logit": "x0"}.get(self.parameterisation, self.parameterisation)
+        return of_x0 / weighting.weights(self.schedule, kind)
 
     def _draw(self, key, shape):
         t_key, eps_key = jax.random.split(key)
-        t = jax.random.randint(t_key, (), 0, self.schedule.steps)
+        t = weighting.draw_time(t_key, self.schedule.steps, self.times, self.last_share)
         return t, jax.random.normal(eps_key, shape)
+
+    def mask_to_x0(self, mask):
+        """Masks or probabilities in [0, 1] in the range that is diffused."""
+        low, high = self.mask_range
+        return low + (high - low) * mask
+
+    def origin(self, logits, eps):
+        """What stands in the place of the noise eps (b, h, w, 1): see `source`."""
+        if self.source == "noise":
+            return eps
+        return self.estimate(logits) + self.source_noise * eps
+
+    def estimate(self, logits):
+        """The encoder's mask, in the range that is diffused; it learns nothing here."""
+        fused = jax.lax.stop_gradient(logits[..., :1])
+        return self.mask_to_x0(jax.nn.sigmoid(fused))
+
+    def denoiser(self, variables, image, feature):
+        """`denoise(x, t) -> x0` for samplers, of an image and its `condition`."""
+
+        def denoise(x, t):
+            output = self.network.apply(
+                variables, x, t, image, feature, method="denoise"
+            )
+            if self.parameterisation == "logit":
+                return self.mask_to_x0(jax.nn.sigmoid(output))
+            signal = process.signal_and_noise(self.schedule, t, x)
+            return process.to_x0(self.parameterisation, output, x, *signal)
+
+        return denoise
 
     def predict(self, variables, batch, keys, trajectory=False):
         """Draws `sampling.samples` masks an image, and reads the encoder.
@@ -133,48 +242,62 @@ class MaskDiffusion:
           `trajectory` also "trajectory" (b, steps, h, w, 1).
         """
         image = batch["image"]
-        feature, logits = self.network.apply(
-            variables, image, method=self.network.condition
-        )
-
-        def denoise(x, t):
-            output = self.network.apply(
-                variables, x, t, image, feature, method=self.network.denoise
-            )
-            signal = process.signal_and_noise(self.schedule, t, x)
-            return process.to_x0(self.parameterisation, output, x, *signal)
+        feature, logits = self.network.apply(variables, image, method="condition")
+        denoise = self.denoiser(variables, image, feature)
+        shape = (*image.shape[1:3], 1)
 
         def draw(number, trajectory=False):
+            numbered = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             return samplers.sample(
                 denoise,
                 self.schedule,
-                jax.vmap(jax.random.fold_in, (0, None))(keys, number),
-                (*image.shape[1:3], 1),
+                numbered,
+                shape,
                 sampler=self.sampling.sampler,
                 steps=self.sampling.steps,
                 spacing=self.sampling.spacing,
                 variance=self.sampling.variance,
                 eta=self.sampling.eta if self.sampling.sampler == "ddim" else None,
+                start=self.start(logits, numbered, shape),
+                strength=self.sampling.strength,
                 trajectory=trajectory,
             )
 
-        drawn = jax.lax.map(draw, jnp.arange(self.sampling.samples))
+        drawn = jnp.moveaxis(jax.lax.map(draw, jnp.arange(self.sampling.samples)), 0, 1)
+        prediction = self.judged(drawn, logits)
+        if trajectory:
+            chain = jnp.moveaxis(draw(0, trajectory=True)[1], 0, 1)
+            prediction["trajectory"] = jnp.clip(self.x0_to_mask(chain), 0.0, 1.0)
+        return prediction
+
+    def start(self, logits, keys, shape):
+        """What the chain begins from (b, h, w, 1), or None for noise.
+
+        For a source "encoder" that is the beginning of its path; for a start "encoder"
+        the clean estimate, which the sampler noises by itself.
+        """
+        if self.source == "encoder":
+            origin = self.origin(logits, samplers.draw(keys, shape))
+            return self.schedule.sigma[-1] * origin
+        return self.estimate(logits) if self.sampling.start == "encoder" else None
+
+    def x0_to_mask(self, x0):
         low, high = self.mask_range
-        values = (jnp.moveaxis(drawn, 0, 1) - low) / (high - low)
+        return (x0 - low) / (high - low)
+
+    def judged(self, drawn, logits):
+        """The maps of all modes, of drawn x0 (b, s, h, w, 1) and logits or None."""
+        values = self.x0_to_mask(drawn)
         samples = jnp.clip(values, 0.0, 1.0)
-        combined = ensemble.combine(self.sampling.ensemble, samples)
-        prediction = {"samples": samples, "diffusion": combined}
+        mean = ensemble.combine(self.sampling.ensemble, samples)
+        prediction = {"samples": samples, "diffusion": mean}
         if logits is not None:
             fused = logits[..., :1]
-            mean = prediction["diffusion"]
             prediction["discriminative"] = jax.nn.sigmoid(fused)
             # The release fuses the raw sample, negative values and all.
             raw = jnp.clip(values, -1.0, 1.0).mean(1)
             prediction["fused"] = released_fusion(fused, raw)
             prediction["fused_logodds"] = logodds_fusion(fused, mean)
-        if trajectory:
-            chain = jnp.moveaxis(draw(0, trajectory=True)[1], 0, 1)
-            prediction["trajectory"] = jnp.clip((chain - low) / (high - low), 0.0, 1.0)
         return prediction
 
 
@@ -210,21 +333,48 @@ def logodds_fusion(logits, probability):
 
 
 def from_config(config, norm_axis=None):
-    """The task by the blocks task, model, data and sampling of a config."""
-    network = models.build(**config.model, norm_axis=norm_axis)
+    """The task by the blocks task, model, data and sampling of a config.
+
+    Raises:
+      ValueError: unknown names, or an encoder's estimate wanted of a network without.
+    """
+    fields = {k: v for k, v in config.task.items() if k not in ("name", "steps")}
+    fields |= {
+        "schedule": schedule.noise_schedule(config.task.schedule, config.task.steps),
+        "mask_range": tuple(config.task.mask_range),
+    }
     side = config.data.crop or config.data.resize or 64
-    if config.task.parameterisation not in process.PARAMETERISATIONS:
-        raise ValueError(
-            f"unknown task.parameterisation {config.task.parameterisation!r}; choose "
-            f"from {sorted(process.PARAMETERISATIONS)}"
-        )
-    return MaskDiffusion(
-        network=network,
-        schedule=schedule.noise_schedule(config.task.schedule, config.task.steps),
-        parameterisation=config.task.parameterisation,
-        mask_range=tuple(config.task.mask_range),
-        encoder_weight=config.task.encoder_weight,
-        iou_weight=config.task.iou_weight,
+    task = MaskDiffusion(
+        network=models.build(**config.model, norm_axis=norm_axis),
         image_shape=(side, side, config.data.channels),
         sampling=Sampling(**config.sampling),
+        **fields,
     )
+    check(task, config.model.get("conditional_encoder", True))
+    return task
+
+
+def check(task, encoder):
+    """Refuses names that are not there; `encoder` says whether the network has one."""
+    start = task.sampling.start
+    for field, value, choices in (
+        ("task.parameterisation", task.parameterisation, PARAMETERISATIONS),
+        ("task.weighting", task.weighting, ("output", *sorted(weighting.SCHEMES))),
+        ("task.times", task.times, sorted(weighting.TIMES)),
+        ("task.source", task.source, SOURCES),
+        ("sampling.start", start, SOURCES),
+    ):
+        if value not in choices:
+            raise ValueError(f"unknown {field} {value!r}; choose from {choices}")
+    if not encoder and "encoder" in (task.source, start):
+        raise ValueError("conditional_encoder=False: no encoder's estimate to start at")
+    if start == "encoder" and task.sampling.strength == 1.0:
+        raise ValueError(
+            "sampling.start=encoder wants a sampling.strength below 1: at 1 nothing of "
+            "the estimate is left in the noise"
+        )
+    if task.source == "encoder" and (task.sampling.strength, start) != (1.0, "noise"):
+        raise ValueError(
+            "task.source=encoder begins at the estimate already: leave sampling.start "
+            "and sampling.strength as they are"
+        )

@@ -2,9 +2,11 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
 
+from irstd_jax.diffusion import process, samplers
 from irstd_jax.diffusion.schedule import SCHEDULES, noise_schedule
 
 
@@ -71,3 +73,33 @@ def test_refusals():
         noise_schedule("liner", 100)
     with pytest.raises(ValueError, match="at least 2 steps, got 1"):
         noise_schedule("cosine", 1)
+
+
+def test_ddim_takes_the_euler_steps_of_a_rectified_flow():
+    """On data N(0.3, 0.5^2), whose best guess of x0 is known."""
+    schedule = noise_schedule("rectified", 9)
+    u = np.arange(1, 10) / 10
+    np.testing.assert_allclose(schedule.alpha / schedule.sigma, (1 - u) / u)
+
+    def guess(x, a, s):
+        return 0.3 + a * 0.25 * (x - 0.3 * a) / (0.25 * a**2 + s**2)
+
+    def denoise(x, t):
+        return guess(x, *process.signal_and_noise(schedule, t, x))
+
+    start = np.linspace(-2, 2, 7).astype(np.float32).reshape(1, 1, 7, 1)
+    keys = jax.random.split(jax.random.key(0), 1)
+    drawn = samplers.sample(
+        denoise,
+        schedule,
+        keys,
+        (1, 7, 1),
+        sampler="ddim",
+        clip=None,
+        start=start,
+    )
+    flow = start * np.hypot(0.1, 0.9)
+    for now in u[:0:-1]:
+        velocity = (flow - guess(flow, 1 - now, now)) / now
+        flow = flow - 0.1 * velocity
+    np.testing.assert_allclose(drawn, guess(flow, 0.9, 0.1), atol=1e-5)

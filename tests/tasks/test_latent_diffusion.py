@@ -83,28 +83,6 @@ def test_only_its_part_learns(prior, controlled):
     )
 
 
-@pytest.mark.parametrize("name", latent_diffusion.WEIGHTS)
-def test_the_weights_are_those_of_the_losses(name):
-    """|eps^ - eps|^2, |v^ - v|^2 and |x0^ - x0|^2 of one prediction, by definition."""
-    rng = np.random.default_rng(0)
-    x0, eps, found = rng.standard_normal((3, 50))
-    alpha = 0.6
-    sigma, snr = (1 - alpha**2) ** 0.5, alpha**2 / (1 - alpha**2)
-    x = alpha * x0 + sigma * eps
-    eps_found = (x - alpha * found) / sigma
-    v, v_found = alpha * eps - sigma * x0, alpha * eps_found - sigma * found
-    expected = {
-        "eps": ((eps_found - eps) ** 2).mean(),
-        "x0": ((found - x0) ** 2).mean(),
-        "v": ((v_found - v) ** 2).mean(),
-        "min_snr": ((eps_found - eps) ** 2).mean(),  # snr is below 5
-    }[name]
-    weight = latent_diffusion.WEIGHTS[name](jnp.float32(snr))
-    np.testing.assert_allclose(weight * ((found - x0) ** 2).mean(), expected, rtol=1e-5)
-    if name == "min_snr":
-        assert latent_diffusion.WEIGHTS[name](jnp.float32(100.0)) == 5
-
-
 def test_the_loss_is_the_error_of_the_denoiser(prior, batch):
     """Once more by hand: latents of variance 1, a time and a noise for each key."""
     task, variables = prior

@@ -6,8 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from irstd_jax.diffusion import process, schedule
+from configs import common
+from irstd_jax import tasks
+from irstd_jax.diffusion import process, schedule, weighting
 from irstd_jax.tasks import mask_diffusion
+from irstd_jax.tasks.losses import target_weights
 from irstd_jax.tasks.mask_diffusion import MaskDiffusion, Sampling
 
 SCHEDULE = schedule.noise_schedule("linear", 100)
@@ -22,10 +25,14 @@ class Oracle(nn.Module):
     encoder: bool = True
 
     def condition(self, image, train=False):
+        if not self.encoder:
+            return None, None
         logits = jnp.repeat(8.0 * image - 4.0, 3, axis=-1)
-        return (image, logits) if self.encoder else (None, None)
+        return image, logits
 
     def denoise(self, x_t, t, image, feature, train=False):
+        if self.kind == "logit":
+            return 40.0 * image - 20.0
         x0 = self.low + (self.high - self.low) * image
         alpha, sigma = process.signal_and_noise(SCHEDULE, t, x_t)
         eps = (x_t - alpha * x0) / sigma
@@ -63,13 +70,13 @@ def keys(n, seed=0):
     return jax.random.split(jax.random.key(seed), n)
 
 
-@pytest.mark.parametrize("kind", ["eps", "x0", "v"])
+@pytest.mark.parametrize("kind", mask_diffusion.PARAMETERISATIONS)
 @pytest.mark.parametrize("span", [(0.0, 1.0), (-1.0, 1.0)])
 def test_an_exact_network_has_no_diffusion_loss_and_samples_the_mask(kind, span, batch):
     exact = task(Oracle(kind, *span))
     _, aux = exact.loss({}, batch, keys(3))
     # eps = (x_t - alpha x0) / sigma loses digits where sigma is small.
-    assert aux["terms"]["mse"] < 1e-8
+    assert aux["terms"]["mask_bce" if kind == "logit" else "mse"] < 1e-8
     prediction = jax.jit(exact.predict)({}, batch, keys(3))
     np.testing.assert_allclose(prediction["diffusion"], batch["mask"], atol=1e-4)
     for mode in ("discriminative", "fused_logodds"):
@@ -87,6 +94,120 @@ def test_loss_is_equation_16(batch):
     np.testing.assert_allclose(aux["terms"]["bce"], maps, rtol=1e-5)
     np.testing.assert_allclose(aux["terms"]["mse"], expected, rtol=1e-4)
     np.testing.assert_allclose(loss, expected + 10 * maps, rtol=1e-4)
+
+
+def test_a_mask_learns_by_bce_and_soft_iou(batch):
+    exact = task(Oracle("logit"), mask_iou_weight=2.0, encoder_weight=0.0)
+    batch = batch | {"mask": jnp.roll(batch["mask"], 1, 1)}  # so the network errs
+    loss, aux = exact.loss({}, batch, keys(3))
+    logits, mask = 40 * batch["image"] - 20, batch["mask"]
+    bce = np.mean(np.logaddexp(0, logits) - mask * logits)
+    np.testing.assert_allclose(aux["terms"]["mask_bce"], bce, rtol=1e-5)
+    # Of 4 pixels 2 stay right; of 1 none; the third image is empty.
+    ious = [1 - 3 / 7, 1 - 1 / 3, 0]
+    np.testing.assert_allclose(aux["terms"]["mask_iou"], np.mean(ious), atol=1e-5)
+    np.testing.assert_allclose(loss, bce + 2 * np.mean(ious), rtol=1e-5)
+
+
+@pytest.mark.parametrize("scheme", sorted(weighting.SCHEMES))
+def test_a_weighting_means_the_same_for_every_output(scheme, batch):
+    """One wrong guess of x0, said as eps, x0 and v."""
+
+    class Wrong(Oracle):
+        def denoise(self, x_t, t, image, feature, train=False):
+            return super().denoise(x_t, t, 0.7 * image + 0.1, feature)
+
+    losses = [
+        task(Wrong(kind), weighting=scheme, encoder_weight=0.0).loss({}, batch, keys(3))
+        for kind in ("eps", "x0", "v")
+    ]
+    first, *others = (loss for loss, _ in losses)
+    np.testing.assert_allclose(others, first, rtol=1e-3)
+
+
+def test_small_targets_weigh_as_much_as_large_ones():
+    mask = np.zeros((1, 40, 40, 1), np.float32)
+    mask[0, 4:7, 4:7] = mask[0, 30, 30] = 1
+    weights = np.asarray(target_weights(mask, 18.0)) - 1
+    assert weights[0, 4:7, 4:7].sum() == pytest.approx(18)
+    assert weights[0, 30, 30, 0] == pytest.approx(18)
+    assert weights.sum() == pytest.approx(36)
+
+
+def test_target_weight_counts_in_both_losses(batch):
+    light, heavy = (
+        task(Oracle("eps", 0.0, 1.0), parameterisation="x0", target_weight=w)
+        for w in (0.0, 100.0)
+    )
+    terms = [t.loss({}, batch, keys(3))[1]["terms"] for t in (light, heavy)]
+    assert terms[1]["mse"] > 2 * terms[0]["mse"]
+    assert terms[1]["bce"] > 2 * terms[0]["bce"]
+
+
+def test_a_path_from_the_encoder_begins_at_its_estimate(batch):
+    """The oracle's encoder is right, so both ends of the path are the mask."""
+    fields = {"source": "encoder", "source_noise": 0.0}
+    flow = task(Oracle("x0"), Sampling(sampler="ddim", steps=1), **fields)
+    feature, logits = flow.network.condition(batch["image"])
+    begun = flow.start(logits, keys(3), (8, 8, 1)) / SCHEDULE.sigma[-1]
+    np.testing.assert_allclose(begun, 2 * jax.nn.sigmoid(logits[..., :1]) - 1)
+
+    class Straight(Oracle):
+        """Takes x_T for the mask: right if and only if it is the estimate."""
+
+        def denoise(self, x_t, t, image, feature, train=False):
+            return x_t / SCHEDULE.sigma[-1]
+
+    prediction = task(Straight("x0"), flow.sampling, **fields).predict(
+        {}, batch, keys(3)
+    )
+    found = prediction["diffusion"]
+    np.testing.assert_allclose(found, prediction["discriminative"], atol=1e-5)
+
+
+def test_a_chain_can_begin_at_the_encoder_s_result(batch):
+    """With little noise the network's single step sees the estimate."""
+    sampling = Sampling(sampler="ddim", steps=100, start="encoder", strength=0.01)
+
+    class Copy(Oracle):
+        def denoise(self, x_t, t, image, feature, train=False):
+            return x_t
+
+    prediction = task(Copy("x0"), sampling).predict({}, batch, keys(3))
+    found, wanted = prediction["diffusion"], prediction["discriminative"]
+    np.testing.assert_allclose(found, wanted, atol=6 * SCHEDULE.sigma[0])
+    assert np.abs(found - 0.5).min() > 0.2
+
+
+@pytest.mark.parametrize(
+    "block, field, value, words",
+    [
+        ("task", "parameterisation", "mask", "unknown task.parameterisation 'mask'"),
+        ("task", "weighting", "late", "unknown task.weighting 'late'"),
+        ("task", "times", "late", "unknown task.times 'late'"),
+        ("task", "source", "image", "unknown task.source 'image'"),
+        ("sampling", "start", "image", "unknown sampling.start 'image'"),
+        ("sampling", "start", "encoder", "wants a sampling.strength below 1"),
+    ],
+)
+def test_what_is_unknown_is_refused(block, field, value, words):
+    config = common.with_variant(
+        common.irstd_diff("toy", "synthetic", "generated"), "tiny"
+    )
+    config[block][field] = value
+    with pytest.raises(ValueError, match=words):
+        tasks.build(config)
+
+
+def test_an_estimate_wants_an_encoder():
+    config = common.with_variant(
+        common.irstd_diff("toy", "synthetic", "generated"), "tiny"
+    )
+    config.task.source = "encoder"
+    tasks.build(config)
+    config.model.conditional_encoder = False
+    with pytest.raises(ValueError, match="no encoder's estimate"):
+        tasks.build(config)
 
 
 def test_times_are_drawn_from_all_of_the_schedule(batch):

@@ -241,6 +241,43 @@ def small(config):
     config.predict.mode = "fused_logodds"  # above `diffusion` on validation images
 
 
+def realtime(config):
+    """One evaluation an image on a CPU: a mask-logit network at half resolution."""
+    small(config)
+    config.model = ConfigDict(
+        {
+            "name": "realtime",
+            "image_channels": 1,
+            "widths": (16, 32, 64, 96),
+            "blocks": (1, 1, 1, 1),
+            "denoiser_widths": (16, 32),
+            "denoiser_blocks": (1, 1),
+            "detach_condition": False,
+            "prior": 0.01,
+            "dtype": "float32",
+        }
+    )
+    config.task.update(
+        {
+            "parameterisation": "logit",
+            "mask_iou_weight": 1.0,
+            "iou_weight": 0.5,
+            "times": "shift",
+            "last_share": 0.3,  # the time of the one evaluation
+        }
+    )
+    config.num_steps = 8_000
+    config.evaluate_every = 1_000
+    config.checkpoint_every = 200
+    config.data.batch_size = 16
+    config.data.augment.noise = 0.02
+    config.optimizer.update({"learning_rate": 3e-3, "warmup": 200, "ema": 0.998})
+    config.sampling.steps = 1
+    config.validation.steps = 1
+    config.evaluation.canvas_multiple = 64
+    config.predict.mode = "diffusion"
+
+
 def tiny(config):
     """Seconds: a few steps of a toy network, to see that all parts work."""
     narrow(config, 8, 8, (1, 1), ())
@@ -264,7 +301,13 @@ def published(config):
     """The paper's recipe as it is."""
 
 
-VARIANTS = {"": published, "paper": published, "small": small, "tiny": tiny}
+VARIANTS = {
+    "": published,
+    "paper": published,
+    "realtime": realtime,
+    "small": small,
+    "tiny": tiny,
+}
 
 
 def with_variant(config, variant):

@@ -14,7 +14,7 @@ from configs import common
 def get_config(variant=""):
     """The recipe; see the module."""
     config = common.irstd_diff("nuaa_sirst", "nuaa_sirst", "idx_427")
-    if variant in ("small", "tiny"):
+    if variant in ("realtime", "small", "tiny"):
         config.data.split = "50_50"
         config.data.normalisation = "nuaa"
     return common.with_variant(config, variant)

@@ -44,7 +44,9 @@ def drawer(config, task, variables):
         keep=("samples", "trajectory"),
         trajectory=True,
     )
-    network = task.network.clone(remat=False)
+    network = task.network
+    if hasattr(network, "remat"):
+        network = network.clone(remat=False)
     look = jax.jit(lambda variables, image: features(network, variables, image))
     prepare = pipeline.preparation(config.data).image
     settings, times = config.evaluation, visited(task)
@@ -59,7 +61,7 @@ def drawer(config, task, variables):
             "sampling": strip(drawn["trajectory"], times),
             "posterior": viz.posterior_samples(drawn["samples"], image),
         }
-        if network.conditional_encoder:
+        if getattr(network, "conditional_encoder", False):
             maps = cropped(look(variables, padded), padded.shape[1:3], (height, width))
             if network.liw:
                 pictures["wavelet"] = wavelet(maps)

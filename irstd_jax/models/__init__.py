@@ -8,6 +8,7 @@ from irstd_jax.models.detectors.dnanet import DNANet
 from irstd_jax.models.detectors.uiunet import UIUNet
 from irstd_jax.models.irstd_diff import IRSTDDiff
 from irstd_jax.models.latent_unet import ControlNet, LatentUNet
+from irstd_jax.models.realtime import RealtimeDiff
 from irstd_jax.models.swinir import SwinIR
 from irstd_jax.models.text_encoder import TextEncoder
 
@@ -19,6 +20,7 @@ NETWORKS = {
     "dnanet": DNANet,
     "irstd_diff": IRSTDDiff,
     "latent_unet": LatentUNet,
+    "realtime": RealtimeDiff,
     "swinir": SwinIR,
     "text_encoder": TextEncoder,
     "uiunet": UIUNet,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import common
-from irstd_jax import tasks
+from irstd_jax import models, tasks
 from irstd_jax.diffusion import process, schedule, weighting
 from irstd_jax.tasks import mask_diffusion
 from irstd_jax.tasks.losses import target_weights
@@ -45,8 +45,8 @@ class Oracle(nn.Module):
 
 def task(network, sampling=None, **fields):
     settings = {
-        "parameterisation": network.kind,
-        "mask_range": (network.low, network.high),
+        "parameterisation": getattr(network, "kind", "logit"),
+        "mask_range": (getattr(network, "low", -1.0), getattr(network, "high", 1.0)),
         "encoder_weight": 10.0,
         "iou_weight": 0.0,
     } | fields
@@ -123,6 +123,22 @@ def test_a_weighting_means_the_same_for_every_output(scheme, batch):
     ]
     first, *others = (loss for loss, _ in losses)
     np.testing.assert_allclose(others, first, rtol=1e-3)
+
+
+def test_the_statistics_of_both_halves_are_updated(batch):
+    """The encoder runs first and the denoiser after it, on one set of statistics."""
+    fields = {"widths": (4, 8), "blocks": (1, 1)}
+    denoiser = {"denoiser_widths": (4, 4), "denoiser_blocks": (1, 1)}
+    network = models.build("realtime", **fields, **denoiser)
+    real = task(network)
+    variables = real.init(jax.random.key(0))
+    _, aux = jax.jit(real.loss)(variables, batch, keys(3))
+    old, new = variables["batch_stats"], aux["batch_stats"]
+    assert jax.tree.structure(new) == jax.tree.structure(old)
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), old, new)
+    assert all(jax.tree.leaves(moved))
+    gradient = jax.jit(jax.grad(lambda v: real.loss(v, batch, keys(3))[0]))(variables)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
 
 def test_small_targets_weigh_as_much_as_large_ones():

@@ -147,6 +147,7 @@ def irstd_diff(name, dataset, split):
             "liw": True,
             "liw_levels": 2,
             "detach_condition": True,
+            "prior": 0.5,  # of target pixels, before training
             "token_layout": "spatial",
             "dtype": "float32",
             "remat": False,
@@ -204,6 +205,7 @@ def small(config):
     narrow(config, 8, 16, (1, 2, 2, 4), (8,))
     config.model.encoder_heights = (6, 5, 4, 0)
     config.model.detach_condition = False
+    config.model.prior = 0.01
     config.num_steps = 1_600
     config.log_every = 50
     config.evaluate_every = 400

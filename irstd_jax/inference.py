@@ -98,9 +98,9 @@ def differing(one, other):
 
 
 def plain(value):
-    """A nested value as JSON has it, without the type of the arithmetic."""
+    """A nested value as JSON has it, without what trained weights do not depend on."""
     value = json.loads(json.dumps(value))
-    return {k: v for k, v in value.items() if k not in ("dtype", "remat")}
+    return {k: v for k, v in value.items() if k not in ("dtype", "prior", "remat")}
 
 
 def trained(config, workdir):

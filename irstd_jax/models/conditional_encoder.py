@@ -18,7 +18,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, batch_norm, layer_norm, uniform
+from irstd_jax.models.layers import (
+    Conv,
+    ConvNorm,
+    batch_norm,
+    layer_norm,
+    log_odds,
+    uniform,
+)
 from irstd_jax.models.liw import LIW
 from irstd_jax.models.rsu import RSU
 from irstd_jax.ops import resize
@@ -124,7 +131,8 @@ class ConditionalEncoder(nn.Module):
 
     h and w must divide by 2^(stages - 1), 32 as published, and by LIW's 2^(K + 1).
     `channels` is the base to which all widths of Table II are proportional (published:
-    64). Logits: [fused, De1, ..., De5, En6], float32.
+    64). Logits: [fused, De1, ..., De5, En6], float32; untrained, they expect a share of
+    `prior` of target pixels.
     """
 
     channels: int = BASE
@@ -133,6 +141,7 @@ class ConditionalEncoder(nn.Module):
     liw_levels: int = 2
     token_layout: str = "spatial"
     heads: int = 4
+    prior: float = 0.5
     remat: bool = False
     dtype: Any = jnp.float32
     axis: str | None = None
@@ -196,12 +205,14 @@ class ConditionalEncoder(nn.Module):
 
     def sides(self, maps, size):
         """The six side logits at full size, and their fusion in front."""
+        start = log_odds(self.prior)
         sides = [
-            resize.bilinear(Conv(1, name=f"side_{i}")(x), size)
+            resize.bilinear(Conv(1, start=start, name=f"side_{i}")(x), size)
             for i, x in enumerate(maps, 1)
         ]
         sides = jnp.concatenate(sides, axis=-1)
-        return jnp.concatenate([Conv(1, 1, name="fuse")(sides), sides], axis=-1)
+        fused = Conv(1, 1, start=start, name="fuse")(sides)
+        return jnp.concatenate([fused, sides], axis=-1)
 
     def released_fused(self, logits):
         """The fused logits as the released code gives them in inference: (b, h, w, 1).

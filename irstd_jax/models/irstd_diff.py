@@ -31,6 +31,7 @@ class IRSTDDiff(nn.Module):
       encoder_heights: of the RSUs of CE's stages, 0 for RSU4F; fewer make it shallower.
       liw_levels: K of the wavelet transform, 1 to 4.
       detach_condition: no gradient from the denoiser to CE, as released.
+      prior: share of target pixels that the untrained encoder's maps expect.
       token_layout: "spatial", or "reference" for published weights (liw.py).
       dtype: of the arithmetic; parameters, softmax, norm statistics and outputs are
         float32.
@@ -50,6 +51,7 @@ class IRSTDDiff(nn.Module):
     liw: bool = True
     liw_levels: int = 2
     detach_condition: bool = True
+    prior: float = 0.5
     token_layout: str = "spatial"
     dtype: Any = jnp.float32
     remat: bool = False
@@ -73,6 +75,7 @@ class IRSTDDiff(nn.Module):
                 self.liw,
                 self.liw_levels,
                 self.token_layout,
+                prior=self.prior,
                 remat=self.remat,
                 dtype=self.dtype,
                 axis=self.norm_axis,

@@ -50,6 +50,19 @@ def test_all_widths_follow_the_base(published):
             assert narrow == wide // 4 or narrow == wide in (1, 3, 4, 6, 49)
 
 
+def test_untrained_maps_expect_the_prior():
+    """BCE took hundreds of steps to find that a thousandth of the pixels is target."""
+    x = normal(1, 16, 16, 1)
+
+    def sides(prior):
+        network = ce.ConditionalEncoder(8, (3, 0, 0), liw=False, prior=prior)
+        _, logits = jax.jit(network.init_with_output)(jax.random.key(0), x)[0]
+        return jax.nn.sigmoid(logits[..., 1:])
+
+    np.testing.assert_array_less(sides(0.01), 0.1)
+    assert 0.2 < sides(0.5).mean() < 0.8
+
+
 @pytest.mark.parametrize(
     "c, size, uses", [(128, 5, 4), (64, 3, 3), (32, 3, 3), (4, 1, 1)]
 )

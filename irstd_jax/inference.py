@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from irstd_jax import tasks
 from irstd_jax.data import transforms
-from irstd_jax.weights import store
+from irstd_jax.weights import box, store
 
 BEST = "best.safetensors"
 TRAINED = ("params", "batch_stats")
@@ -25,12 +25,15 @@ STAGES = ("autoencoder", "unet", "restorer")  # blocks of networks trained befor
 
 
 def locate_weights(config, workdir):
-    """The file of `config.weights`, else the best of the run in `workdir`."""
-    path = pathlib.Path(config.weights or pathlib.Path(workdir) / BEST)
+    """The file or shipped name of `config.weights`, else the best of the run."""
+    if config.weights:
+        return box.locate(config.weights)
+    path = pathlib.Path(workdir) / BEST
     if not path.is_file():
         raise FileNotFoundError(
             f"no weights at {path}: train first (launch.py --mode=train with this "
-            "--workdir), or name a file by --config.weights=FILE.safetensors"
+            "--workdir), or name a file by --config.weights=FILE.safetensors, or what "
+            f"comes with the library: {', '.join(box.names()) or 'nothing yet'}"
         )
     return path
 

@@ -30,7 +30,7 @@ def save(path, variables, about):
 
 
 def load(path):
-    """(variables, about) of a file written by `save`.
+    """(variables, about) of a file written by `save`; half precision becomes float32.
 
     Raises:
       FileNotFoundError: there is none.
@@ -42,6 +42,7 @@ def load(path):
         with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            arrays = {name: single(array) for name, array in arrays.items()}
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{path} is damaged ({error}); fetch or save it again"
@@ -53,3 +54,8 @@ def load(path):
         )
     variables = traverse_util.unflatten_dict(arrays, sep="/")
     return {"batch_stats": {}} | variables, json.loads(metadata["about"])
+
+
+def single(array):
+    """Parameters are float32 in memory, whatever they are in a file."""
+    return array.astype(np.float32) if array.dtype == np.float16 else array

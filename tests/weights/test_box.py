@@ -1,0 +1,69 @@
+"""Shipped weights: found by name, packed in half precision, never too large."""
+
+import numpy as np
+import pytest
+
+from irstd_jax.weights import box, store
+
+ABOUT = {"config": {"name": "toy"}}
+
+
+@pytest.fixture
+def source(tmp_path):
+    params = {"layer": {"kernel": np.linspace(-2, 2, 50, dtype=np.float32)}}
+    stats = {"norm": {"var": np.full(3, 1e5, np.float32)}}
+    path = tmp_path / "best.safetensors"
+    store.save(path, {"params": params, "batch_stats": stats}, ABOUT)
+    return path
+
+
+def test_packed_weights_come_back_as_single_precision(source, tmp_path):
+    small = tmp_path / "toy.safetensors"
+    box.pack(source, small)
+    (full, _), (half, about) = store.load(source), store.load(small)
+    kernel = half["params"]["layer"]["kernel"]
+    assert kernel.dtype == np.float32 and about == ABOUT
+    np.testing.assert_allclose(kernel, full["params"]["layer"]["kernel"], rtol=1e-3)
+    # 1e5 is beyond half precision: statistics are kept whole.
+    np.testing.assert_array_equal(
+        half["batch_stats"]["norm"]["var"], full["batch_stats"]["norm"]["var"]
+    )
+    assert small.stat().st_size < source.stat().st_size
+
+
+def test_what_does_not_fit_is_refused(source, tmp_path, monkeypatch):
+    target = tmp_path / "toy.safetensors"
+    monkeypatch.setattr(box, "LARGEST", 99)
+    with pytest.raises(ValueError, match="100 bytes in half precision"):
+        box.pack(source, target)
+    params = {"layer": {"kernel": np.full(2, 7e4, np.float32)}}
+    store.save(source, {"params": params, "batch_stats": {}}, ABOUT)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="too large for half precision"):
+        box.pack(source, target)
+    assert not target.exists()
+
+
+def test_weights_are_found_by_name_or_by_file(source, tmp_path, monkeypatch):
+    folder = tmp_path / "box"
+    folder.mkdir()
+    monkeypatch.setattr(box, "BOX", folder)
+    assert box.names() == []
+    box.pack(source, folder / "toy.safetensors")
+    assert box.names() == ["toy"]
+    assert box.locate("toy") == folder / "toy.safetensors"
+    assert box.locate(str(source)) == source
+    with pytest.raises(FileNotFoundError, match="no weights 'big'.* toy"):
+        box.locate("big")
+    for name in ("../best", "toy.safetensors"):
+        with pytest.raises(FileNotFoundError):
+            box.locate(name)
+
+
+def test_every_shipped_file_is_small_and_has_its_card():
+    for name in box.names():
+        path = box.locate(name)
+        assert path.stat().st_size <= box.LARGEST
+        variables, about = store.load(path)
+        assert variables["params"] and about["config"]["model"]["name"]
+        assert path.with_suffix(".md").is_file()

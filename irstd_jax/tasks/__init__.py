@@ -14,6 +14,7 @@ import dataclasses
 
 from irstd_jax.tasks import (
     autoencoding,
+    distillation,
     latent_diffusion,
     mask_diffusion,
     restoration,
@@ -23,6 +24,7 @@ from irstd_jax.tasks import (
 MODES = mask_diffusion.MODES
 TASKS = {
     "autoencoding": autoencoding.from_config,
+    "distillation": distillation.from_config,
     "latent_diffusion": latent_diffusion.from_config,
     "mask_diffusion": mask_diffusion.from_config,
     "restoration": restoration.from_config,

@@ -37,7 +37,7 @@ def locate(name):
 
 
 def pack(source, destination):
-    """Copies a weights file in half precision; statistics of BatchNorm stay float32.
+    """Copies what predicts of a weights file, in half precision; statistics stay whole.
 
     Raises ValueError where it would be larger than `LARGEST`, or a parameter does not
     fit into half precision.
@@ -53,4 +53,9 @@ def pack(source, destination):
             f"{source}: {size} bytes in half precision, and shipped files have at most "
             f"{LARGEST}"
         )
-    store.save(destination, variables | {"params": half}, about)
+    # A teacher that a network learnt from is not read again.
+    store.save(
+        destination,
+        {"params": half, "batch_stats": variables["batch_stats"]},
+        about,
+    )

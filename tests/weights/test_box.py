@@ -13,7 +13,8 @@ def source(tmp_path):
     params = {"layer": {"kernel": np.linspace(-2, 2, 50, dtype=np.float32)}}
     stats = {"norm": {"var": np.full(3, 1e5, np.float32)}}
     path = tmp_path / "best.safetensors"
-    store.save(path, {"params": params, "batch_stats": stats}, ABOUT)
+    variables = {"params": params, "batch_stats": stats, "teacher": params}
+    store.save(path, variables, ABOUT)
     return path
 
 
@@ -23,6 +24,7 @@ def test_packed_weights_come_back_as_single_precision(source, tmp_path):
     (full, _), (half, about) = store.load(source), store.load(small)
     kernel = half["params"]["layer"]["kernel"]
     assert kernel.dtype == np.float32 and about == ABOUT
+    assert set(half) == {"params", "batch_stats"}
     np.testing.assert_allclose(kernel, full["params"]["layer"]["kernel"], rtol=1e-3)
     # 1e5 is beyond half precision: statistics are kept whole.
     np.testing.assert_array_equal(

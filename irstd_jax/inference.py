@@ -22,6 +22,9 @@ from irstd_jax.weights import box, store
 BEST = "best.safetensors"
 TRAINED = ("params", "batch_stats")
 STAGES = ("autoencoder", "unet", "restorer")  # blocks of networks trained before
+# What the output of a denoiser means: of the parts that are one.
+DENOISERS = ("teacher", "unet")
+MEANING = ("parameterisation", "mask_range", "schedule", "steps")
 
 
 def locate_weights(config, workdir):
@@ -70,7 +73,8 @@ def parts(config):
 
     Raises:
       FileNotFoundError: a part has no file yet.
-      ValueError: a file is of another network than the config's block of that name.
+      ValueError: a file is of another network than the config's block of that name, or
+        a denoiser of another process.
     """
     found = {}
     for name, path in (config.get("parts") or {}).items():
@@ -80,11 +84,8 @@ def parts(config):
                 f"their best.safetensors by --config.parts.{name}=FILE"
             )
         variables, about = store.load(path)
-        theirs = about["config"]
-        blocks = {name: theirs["model"]}
-        blocks |= {stage: theirs[stage] for stage in STAGES if stage in theirs}
-        for block, given in blocks.items():
-            fields = differing(plain(config[block].to_dict()), plain(given))
+        for block, ours, given in compared(config, name, about["config"]):
+            fields = differing(ours, given)
             if fields:
                 raise ValueError(
                     f"parts.{name}: the {block} in {path} differs from the config's "
@@ -92,6 +93,21 @@ def parts(config):
                 )
         found[name] = variables
     return found
+
+
+def compared(config, name, theirs):
+    """[(block, our fields, theirs)] of what must agree with a part's own config."""
+    blocks = {name: theirs["model"]}
+    blocks |= {stage: theirs[stage] for stage in STAGES if stage in theirs}
+    pairs = [
+        (block, plain(config[block].to_dict()), plain(given))
+        for block, given in blocks.items()
+    ]
+    if name in DENOISERS:
+        ours, given = plain(config.task.to_dict()), plain(theirs.get("task", {}))
+        shared = [field for field in MEANING if field in ours and field in given]
+        pairs.append(("task", *({f: t[f] for f in shared} for t in (ours, given))))
+    return pairs
 
 
 def differing(one, other):

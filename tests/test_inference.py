@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from configs import distillation
 from irstd_jax import inference
 from irstd_jax.weights import store
 
@@ -99,3 +100,20 @@ def test_the_weights_know_their_network(tmp_path):
 def test_no_weights_says_how_to_get_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="train first"):
         inference.trained(ConfigDict({"weights": ""}), tmp_path)
+
+
+def test_a_denoiser_that_means_something_else_is_refused(tmp_path):
+    """A teacher of eps read as one of v would be misread without a word."""
+    config = distillation.get_config("synthetic,tiny")
+    path = tmp_path / "best.safetensors"
+    config.parts.teacher = str(path)
+    theirs = {"model": config.model.to_dict(), "task": config.task.to_dict()}
+    variables = {"params": {"layer": np.zeros(2, np.float32)}, "batch_stats": {}}
+    store.save(path, variables, {"config": theirs})
+    found = inference.parts(config)
+    assert list(found) == ["teacher"]
+    for field, value in (("parameterisation", "eps"), ("mask_range", (0.0, 1.0))):
+        wrong = theirs | {"task": theirs["task"] | {field: value}}
+        store.save(path, variables, {"config": wrong})
+        with pytest.raises(ValueError, match=f"the task in .* differs .* in {field}"):
+            inference.parts(config)

@@ -1,12 +1,14 @@
-"""irstd_jax: train, evaluate, predict, augment, convert, benchmark and check.
+"""irstd_jax: train, evaluate, predict, augment, convert, export, benchmark, check.
 
   python launch.py                                        the quick start
   python launch.py --config=configs/nuaa_sirst.py:small   train a recipe's variant
   python launch.py --config=FILE --config.seed=1 --workdir=runs/one
   python launch.py --mode=evaluate  --workdir=runs/one
   python launch.py --mode=predict   --workdir=runs/one --input=FOLDER --output=OUT
+                   (--samples=N: with the probability of each target, from N samples)
   python launch.py --mode=augment   --config=configs/diff_mosaic/augment.py:small
   python launch.py --mode=convert   --input=theirs.pt --output=ours.safetensors
+  python launch.py --mode=export    --workdir=runs/one --output=FILE.stablehlo  (.onnx)
   python launch.py --mode=benchmark --config=configs/irstd1k.py
   python launch.py --mode=check     --config=configs/nudt_sirst.py
 
@@ -26,9 +28,10 @@ from irstd_jax import platform
 MODES = {  # mode: the flags that it takes beside config and workdir
     "train": (),
     "evaluate": (),
-    "predict": ("input", "output", "overwrite"),
+    "predict": ("input", "output", "overwrite", "samples"),
     "augment": ("output", "overwrite"),
     "convert": ("input", "output", "overwrite", "key"),
+    "export": ("output", "overwrite"),
     "benchmark": (),
     "check": (),
 }
@@ -46,8 +49,11 @@ CONFIG = config_flags.DEFINE_config_file(
 flags.DEFINE_enum("mode", "train", sorted(MODES), "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
 flags.DEFINE_string("input", None, "predict: image, folder; convert: file, folder.")
-flags.DEFINE_string("output", None, "predict, augment: folder; convert: file.")
+flags.DEFINE_string("output", None, "predict, augment: folder; convert, export: file.")
 flags.DEFINE_bool("overwrite", False, "Replace what --output holds.")
+flags.DEFINE_integer(
+    "samples", 0, "predict: samples of the posterior an image; 0: as the config says."
+)
 flags.DEFINE_string("key", "", "convert: which state dict of a file with several.")
 flags.DEFINE_bool("distributed", False, "Join the processes of a cluster.")
 FLAGS = flags.FLAGS

@@ -1,18 +1,20 @@
 """Judging trained weights on a part of a data set, each mode under one protocol.
 
-Writes W/report.json, and under W/pictures the ROC and Pd-Fa curves and a contact sheet.
+Writes W/report.json, and under W/pictures the ROC and Pd-Fa curves, the reliability of
+probabilities and a contact sheet. Where the task draws several samples an image, they
+are judged as a distribution, too: the report's block "posterior".
 A network that makes images is judged by its task's scores on crops (scoring.py).
 """
 
 import functools
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from irstd_jax import data, files, inference, metrics, scoring, tasks, viz
+from irstd_jax import credence, data, files, inference, metrics, scoring, tasks, viz
 from irstd_jax.data import pipeline, transforms
 
 SHOWN = ("IoU", "nIoU", "precision", "recall", "F1", "Pd", "Fa", "Fa_reference", "AUC")
@@ -27,12 +29,17 @@ class Judged(NamedTuple):
       pictures: rows of a contact sheet, one an image.
       thresholds: {mode: the probability from which a pixel is a target}.
       count: number of images.
+      calibration: {mode: stacked `metrics.calibration.Counts`}, and "votes", the share
+        of the samples that hold a pixel, where several were drawn.
+      samples: stacked `metrics.samples.Counts`, or None.
     """
 
     counts: dict
     pictures: list
     thresholds: dict
     count: int
+    calibration: dict
+    samples: Any = None
 
 
 def run(config, workdir):
@@ -84,7 +91,7 @@ def weights_label(about):
     return f"{name}, converted from {about.get('source', '?')}"
 
 
-def judge(config, predict, source, limit=0, progress=False):
+def judge(config, predict, source, limit=0, progress=False, calibrate=True):
     """Predicts and counts the images of a source.
 
     Args:
@@ -93,6 +100,7 @@ def judge(config, predict, source, limit=0, progress=False):
       source: of samples.
       limit: of images, evenly chosen; 0 for all.
       progress: show a bar.
+      calibrate: count what a report says of calibration and of samples, too.
 
     Returns:
       A `Judged`.
@@ -113,25 +121,39 @@ def judge(config, predict, source, limit=0, progress=False):
     )
     if progress:
         done = tqdm(done, total=len(chosen), unit="image", desc="evaluate")
-    counts, pictures, thresholds = {}, [], {}
+    rows, pictures, modes = [], [], []
     for sample, prediction in done:
         truth = sample["mask"][..., 0]
         modes = [mode for mode in tasks.MODES if mode in prediction]
-        for mode in modes:
-            thresholds[mode] = threshold(settings, mode)
-            rule = metrics.Settings(
-                threshold=thresholds[mode], matching=settings.matching
-            )
-            state = metrics.count(prediction[mode][..., 0], truth, rule)
-            counts.setdefault(mode, []).append((sample["name"], state))
+        state = states(settings, prediction, modes, truth, calibrate)
+        rows.append((sample["name"], state))
         pictures.append(picture(sample, prediction, modes))
         pictures = sorted(pictures, key=lambda row: row["name"])[:PICTURES]
     # The order in which batches filled up must not show in the report.
-    ordered = {
-        mode: metrics.stack([state for _, state in sorted(rows, key=lambda r: r[0])])
-        for mode, rows in counts.items()
-    }
-    return Judged(ordered, pictures, thresholds, len(chosen))
+    rows = [state for _, state in sorted(rows, key=lambda row: row[0])]
+    stacked = metrics.stack(rows)
+    return Judged(
+        {mode: stacked["counts"][mode] for mode in modes},
+        pictures,
+        {mode: threshold(settings, mode) for mode in modes},
+        len(chosen),
+        stacked["calibration"],
+        stacked["samples"],
+    )
+
+
+def states(settings, prediction, modes, truth, calibrate):
+    """What is counted of an image, as in `Judged`, without its leading axis."""
+    counts = {}
+    for mode in modes:
+        rule = metrics.Settings(
+            threshold=threshold(settings, mode), matching=settings.matching
+        )
+        counts[mode] = metrics.count(prediction[mode][..., 0], truth, rule)
+    more = {"calibration": {}, "samples": None}
+    if calibrate:
+        more = credence.count(settings, prediction, modes, truth)
+    return {"counts": counts} | more
 
 
 def threshold(settings, mode):
@@ -154,13 +176,9 @@ def picture(sample, prediction, modes):
 def scores(judged):
     """{mode: {metric: value}}."""
     return {
-        mode: metrics.compute(total(counts)) for mode, counts in judged.counts.items()
+        mode: metrics.compute(metrics.total(counts))
+        for mode, counts in judged.counts.items()
     }
-
-
-def total(counts):
-    """The sum of stacked counts over their images."""
-    return jax.tree.map(lambda leaf: leaf.sum(0), counts)
 
 
 def make_report(config, judged, source, task, weights):
@@ -188,16 +206,25 @@ def make_report(config, judged, source, task, weights):
         modes[mode] = values | {
             "threshold": judged.thresholds[mode],
             "intervals": {name: intervals[name] for name in SHOWN},
+            "calibration": metrics.calibration.compute(
+                metrics.total(judged.calibration[mode])
+            ),
         }
-    return {
+    report = {
         "protocol": protocol.as_dict() | {"repairs": about.get("repairs", [])},
         "words": protocol.describe(),
         "modes": modes,
         "curves": {
-            mode: metrics.curves(total(counts))
+            mode: metrics.curves(metrics.total(counts))
+            | credence.curves(judged.calibration[mode], counts)
             for mode, counts in judged.counts.items()
         },
     }
+    if judged.samples is not None:
+        report["posterior"] = credence.posterior(
+            settings, judged.samples, judged.calibration["votes"], report["curves"]
+        )
+    return report
 
 
 def write(workdir, report, judged):
@@ -206,11 +233,12 @@ def write(workdir, report, judged):
     pictures = workdir / "pictures"
     curves = report["curves"]
     files.write_json(workdir / "report.json", report)
-    files.write_image(pictures / "roc.png", viz.roc(curves))
-    files.write_image(pictures / "pd_fa.png", viz.pd_fa(curves))
-    files.write_image(pictures / "test.png", viz.contact_sheet(judged.pictures))
-    names = ("roc.png", "pd_fa.png", "test.png")
-    return [workdir / "report.json", *(pictures / name for name in names)]
+    drawn = {"roc.png": viz.roc(curves), "pd_fa.png": viz.pd_fa(curves)}
+    drawn |= credence.pictures(report)
+    drawn["test.png"] = viz.contact_sheet(judged.pictures)
+    for name, drawing in drawn.items():
+        files.write_image(pictures / name, drawing)
+    return [workdir / "report.json", *(pictures / name for name in drawn)]
 
 
 def table(report):
@@ -226,7 +254,17 @@ def table(report):
         f"{head:18}" + "".join(text.rjust(width) for text in texts)
         for head, *texts in rows
     ]
+    if "posterior" in report:
+        lines += ["", *posterior_lines(report["posterior"])]
     return "\n".join([report["words"], "", *lines])
+
+
+def posterior_lines(about):
+    """The figures of the samples as a distribution, each with its interval."""
+    return [f"{about['samples']} samples as a distribution"] + [
+        f"{name:18}{cell(name, about)}  {interval(name, about['intervals'][name])}"
+        for name in credence.FIGURES
+    ]
 
 
 def label(name):

@@ -25,7 +25,8 @@ class Job(NamedTuple):
       native: (h, w, 1) in [0, 1], as in the file.
       image: (h', w', 1), as the network sees it: native, or resized.
       corners: (y, x) of its pieces in `image`; one piece where it is small.
-      parts: {corner: probability (t, t, 1)} of the pieces that are done.
+      parts: {corner: prediction} of the pieces that are done: maps (t, t, 1) by mode,
+        and "samples" (s, t, t, 1) where they are wanted.
     """
 
     path: pathlib.Path
@@ -74,9 +75,9 @@ def detect(config, predict, jobs):
     try:
         for piece, prediction in done:
             job = piece["job"]
-            job.parts[piece["corner"]] = prediction[config.predict.mode]
+            job.parts[piece["corner"]] = prediction
             if len(job.parts) == len(job.corners):
-                yield job, joined(job)
+                yield job, joined(job, config.predict.mode)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -102,12 +103,29 @@ def cut(job, tile):
         }
 
 
-def joined(job):
-    """The probability (h, w) of an image from its pieces."""
-    if len(job.corners) == 1:
-        return job.parts[0, 0][..., 0]
-    parts = np.stack([job.parts[corner] for corner in job.corners])
-    return tiles.merge(parts, job.corners, job.image.shape[:2])[..., 0]
+def joined(job, name):
+    """A map (h, w) of an image from those of its pieces, or its samples (s, h, w).
+
+    Tiles draw independently: sample j of an image is the blend of sample j of each, so
+    that away from the overlaps, where it is a mean of two, it is one draw.
+    """
+    parts = [job.parts[corner][name][..., 0] for corner in job.corners]
+    if len(parts) == 1:
+        return parts[0]
+    *several, tile, _ = parts[0].shape
+    channels = [np.moveaxis(x.reshape(-1, tile, tile), 0, -1) for x in parts]
+    size = job.image.shape[:2]
+    merged = tiles.merge(np.stack(channels), job.corners, size)
+    return np.moveaxis(merged, -1, 0).reshape(*several, *size)
+
+
+def samples(job):
+    """The samples (s, h', w') of a job at its native size, or None without."""
+    if "samples" not in job.parts[job.corners[0]]:
+        return None
+    size = job.native.shape[:2]
+    drawn = joined(job, "samples")
+    return np.stack([scaled(sample[..., None], size)[..., 0] for sample in drawn])
 
 
 def scaled(array, size):

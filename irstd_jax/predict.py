@@ -6,10 +6,12 @@ Below OUT it writes, for every image,
   overlays/NAME.png       the image with its detections, each enlarged at the right
   probabilities/NAME.png  on request; 16 bits, 65535 is 1
   figures/NAME_*.png      on request, for the first images (explain.py)
+  uncertainty/NAME.png    of several samples: their mean, spread and targets
 
 and at the end detections.json: how it was done, and for every image file its size and
-detections. NAME is the file's name without suffix, or with it where files share one.
-The random numbers of an image depend on the seed and on NAME alone.
+detections, with several samples each with the share of them that agrees. NAME is the
+file's name without suffix, or with it where files share one. The random numbers of an
+image depend on the seed and on NAME alone.
 """
 
 import collections
@@ -19,6 +21,7 @@ import time
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from irstd_jax import (
@@ -32,12 +35,16 @@ from irstd_jax import (
     viz,
 )
 from irstd_jax.data import images
+from irstd_jax.metrics import posterior
 
 INDEX = "detections.json"
 
 
-def run(config, workdir, source, output, overwrite=False):
+def run(config, workdir, source, output, overwrite=False, samples=0):
     """Predicts the image or folder `source` into the folder `output`.
+
+    Args:
+      samples: of the posterior, drawn for each image; 0 for `config.sampling.samples`.
 
     Returns:
       0, or 1 where files could not be read; they are named at the end.
@@ -51,7 +58,8 @@ def run(config, workdir, source, output, overwrite=False):
     output = pathlib.Path(output)
     paths, ignored = find(source)
     names = result_names(paths)
-    guard(output, list(names.values()), config.predict, overwrite)
+    config, several = drawing(config, samples)
+    guard(output, list(names.values()), config.predict, overwrite, several)
     config, variables, about = inference.trained(config, workdir)
     settings = config.predict
     task = tasks.build(config)
@@ -60,8 +68,14 @@ def run(config, workdir, source, output, overwrite=False):
             f"these weights are of the task {config.task.name!r}, which detects "
             "nothing: predict wants a detector's"
         )
+    if samples and not hasattr(task, "sampling"):
+        raise ValueError(
+            f"these weights are of the task {config.task.name!r}, which draws nothing, "
+            f"so there are no {samples} samples of it: leave --samples away"
+        )
     variables = jax.device_put(variables)
-    predict = inference.predictor(task, keep=(settings.mode,))
+    drawn = ("samples",) * (hasattr(task, "sampling") and several)
+    predict = inference.predictor(task, keep=(settings.mode, *drawn))
     predict = functools.partial(predict, variables)
     shown = set(list(names.values())[: settings.figures])
     draw = explain.drawer(config, task, variables) if shown else None
@@ -100,6 +114,17 @@ def run(config, workdir, source, output, overwrite=False):
         told = f"{len(failed)} of {len(paths)} files could not be read"
         print(told + bullets(failed.values()))
     return 1 if failed else 0
+
+
+def drawing(config, samples):
+    """(config with so many samples an image, 0 for its own; are there several?)."""
+    if samples < 0:
+        raise ValueError(f"{samples} samples: draw at least one")
+    config = ConfigDict(config.to_dict())
+    if "sampling" not in config:
+        return config, False
+    config.sampling.samples = samples or config.sampling.samples
+    return config, config.sampling.samples > 1
 
 
 def bullets(lines):
@@ -143,13 +168,14 @@ def result_names(paths):
     return names
 
 
-def guard(output, names, settings, overwrite):
+def guard(output, names, settings, overwrite, several=False):
     """Refuses what cannot be done, or not without replacing results."""
     if settings.mode not in tasks.MODES:
         raise ValueError(
             f"unknown predict.mode {settings.mode!r}; choose from {tasks.MODES}"
         )
     kinds = ["masks", "overlays"] + ["probabilities"] * settings.probabilities
+    kinds += ["uncertainty"] * several
     planned = [output / INDEX]
     planned += [output / kind / f"{name}.png" for name in names for kind in kinds]
     for name in names[: settings.figures]:
@@ -173,6 +199,15 @@ def write(output, job, probability, config):
     probability = pieces.scaled(probability[..., None], size)[..., 0]
     mask = probability > evaluate.threshold(config.evaluation, config.predict.mode)
     detections = listed(mask, probability)
+    samples = pieces.samples(job)
+    if samples is not None:
+        level = evaluate.threshold(config.evaluation, "diffusion")
+        clusters = posterior.cluster(samples > level)
+        detections = believed(detections, mask, clusters)
+        picture = viz.uncertainty(
+            job.native, samples, posterior.boxes(clusters), clusters.probability
+        )
+        files.write_image(output / "uncertainty" / f"{job.name}.png", picture)
     overlay = viz.overlay(
         job.native,
         mask,
@@ -208,9 +243,31 @@ def listed(mask, probability):
     ]
 
 
+def believed(detections, mask, clusters):
+    """Detections of a mask (h, w), each with what the samples' targets say of it.
+
+    probability: the share of the samples that hold it, 0 where none has a target whose
+    centroid is within 3 px; interval: Wilson's, 95 %; votes: [samples that do, all].
+    """
+    votes = posterior.votes_for(clusters, metrics.components(mask))
+    total = clusters.samples
+    return [
+        detection
+        | {
+            "probability": round(float(n / total), 4),
+            "interval": [round(float(x), 4) for x in posterior.wilson(n, total)],
+            "votes": [int(n), total],
+        }
+        for detection, n in zip(detections, votes, strict=True)
+    ]
+
+
 def describe(config, task, about):
     """How the detections were made."""
-    settings = config.predict
+    settings, sampling = config.predict, tasks.sampling(task)
+    if sampling.get("samples", 1) > 1:
+        sampling["probability"] = "share of the samples that hold the target"
+        sampling["interval"] = "of the probability: Wilson, 95 %"
     return {
         "weights": evaluate.weights_label(about),
         "mode": settings.mode,
@@ -220,7 +277,7 @@ def describe(config, task, about):
         "tile": settings.tile,
         "overlap": settings.overlap,
         "seed": config.evaluation.seed,
-    } | tasks.sampling(task)
+    } | sampling
 
 
 def summary(found, output, seconds):

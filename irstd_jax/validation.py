@@ -102,7 +102,9 @@ def masks(config, task):
 
     def judge(variables, source):
         run = functools.partial(predict, variables)
-        judged = evaluate.judge(config, run, source, limit=settings.images)
+        judged = evaluate.judge(
+            config, run, source, limit=settings.images, calibrate=False
+        )
         scores = evaluate.scores(judged)
         logged = {
             f"validation/{mode}/{name}": value

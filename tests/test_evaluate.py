@@ -89,6 +89,81 @@ def test_report_and_pictures_are_whole(config, source, truth, tmp_path):
     assert "IoU" in text and "fused" in text and "1.0000" in text
 
 
+def drawn(*changes):
+    """Several samples, each a function of the truth, and their mean."""
+    return {
+        "samples": lambda m: np.stack([change(m) for change in changes]),
+        "diffusion": lambda m: np.mean([change(m) for change in changes], 0),
+    }
+
+
+def test_several_samples_are_judged_as_a_distribution(config, source, truth, tmp_path):
+    """Three of four find all targets; one has a false alarm instead, in a corner."""
+
+    def other(m):
+        wrong = np.zeros_like(m)
+        corner = min(
+            [(0, 0), (0, -2), (-2, 0), (-2, -2)],
+            key=lambda yx: np.roll(m, (3 - yx[0], 3 - yx[1]), (0, 1))[:8, :8].sum(),
+        )
+        wrong[corner[0] :, corner[1] :][:2, :2] = 1
+        return wrong
+
+    same = lambda m: m  # noqa: E731
+    predict = answers(
+        truth, **drawn(same, same, same, other), discriminative=lambda m: 0.9 * m
+    )
+    judged = evaluate.judge(config, predict, source)
+    report = evaluate.make_report(
+        config, judged, source, tasks.build(config), "made up"
+    )
+    paths = evaluate.write(tmp_path, report, judged)
+    names = {path.name for path in paths}
+    assert {"reliability.png", "posterior_pd_fa.png"} < names
+    about = json.loads((tmp_path / "report.json").read_text())["posterior"]
+    assert about["samples"] == 4
+    points = about["pd_fa"]
+    assert points["tau"] == [0.25, 0.5, 0.75, 1]
+    assert points["Pd"] == [1, 1, 1, 0] and points["Fa"][1:] == [0, 0, 0]
+    assert points["false_alarms_per_image"][0] == 1 == about["samples"] / 4
+    assert points["Fa_discriminative"] == [0] * 4
+    # Real are the targets of P = 3/4, false those of P = 1/4.
+    assert about["target_ECE"] == pytest.approx(0.25)
+    low, high = about["intervals"]["diversity"]
+    assert low <= about["diversity"] <= high
+    # What is claimed of pixels is what is claimed of targets: 3/4, 1/4, and 0.
+    line = about["votes"]["reliability"]
+    shares = {p: y for p, y in zip(line["probability"], line["share"], strict=True)}
+    assert (shares[0.75], shares[0.25], shares[0]) == (1, 0, 0)
+    text = evaluate.table(report)
+    assert "4 samples as a distribution" in text and "GED2" in text
+
+
+def test_validation_looks_at_scores_alone(config, source, truth):
+    predict = answers(truth, **drawn(*[lambda m: m] * 2))
+    judged = evaluate.judge(config, predict, source, calibrate=False)
+    assert judged.samples is None and judged.calibration == {}
+    assert evaluate.scores(judged)["diffusion"]["IoU"] == 1
+
+
+def test_one_sample_is_no_distribution(config, source, truth, tmp_path):
+    predict = answers(truth, **drawn(lambda m: 0.9 * m))
+    judged = evaluate.judge(config, predict, source)
+    assert judged.samples is None and list(judged.calibration) == ["diffusion"]
+    report = evaluate.make_report(
+        config, judged, source, tasks.build(config), "made up"
+    )
+    assert "posterior" not in report
+    evaluate.write(tmp_path, report, judged)
+    assert not (tmp_path / "pictures" / "posterior_pd_fa.png").exists()
+    # 0.9 is said of pixels that are target, 0 of all others.
+    calibration = report["modes"]["diffusion"]["calibration"]
+    share = sum(m.sum() for m in truth.values()) / sum(m.size for m in truth.values())
+    assert calibration["ECE_all"] == pytest.approx(0.1 * share, rel=1e-5)
+    curve = report["curves"]["diffusion"]["reliability"]
+    assert curve["share"][13] == 1 and curve["probability"][13] == pytest.approx(0.9)
+
+
 def test_columns_of_the_table_stay_apart():
     """Fa near 1 has intervals of 25 characters."""
     values = dict.fromkeys(evaluate.SHOWN, 1.0)

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = "--config=configs/quickstart.py:tiny"
@@ -81,6 +83,24 @@ def test_evaluate_knows_the_run_by_its_workdir(workdir):
     )
     assert code == 0, err
     assert "p > 0.25" in out and "resized to 32" in out
+
+
+def test_predict_draws_samples(workdir, tmp_path):
+    scene = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
+    Image.fromarray(scene).save(tmp_path / "scene.png")
+    code, out, err = finish(
+        launch(
+            "--mode=predict",
+            f"--workdir={workdir}",
+            f"--input={tmp_path / 'scene.png'}",
+            f"--output={tmp_path / 'out'}",
+            "--samples=3",
+        )
+    )
+    assert code == 0, err
+    assert (tmp_path / "out" / "uncertainty" / "scene.png").is_file()
+    told = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert told["settings"]["samples"] == 3
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ SEEN = []  # shapes of the batches for which the network was compiled
 
 @dataclasses.dataclass(frozen=True)
 class Grey:
-    """diffusion: the image itself. fused_logodds: noise by the example's key."""
+    """diffusion: the image itself. fused_logodds: noise by the example's key.
+
+    Samples: sample j holds what is brighter than 1 - 0.8 / (j + 1): 0.2, 0.6, 0.73 ...
+    """
 
     sampling: Any
 
@@ -28,13 +31,34 @@ class Grey:
         image = batch["image"]
         SEEN.append(image.shape)
         noise = jax.vmap(lambda key: jax.random.uniform(key, image.shape[1:]))(keys)
-        return {"diffusion": image * variables["params"]["one"], "fused_logodds": noise}
+        levels = [1 - 0.8 / (j + 1) for j in range(self.sampling.samples)]
+        samples = jnp.stack([1.0 * (image > level) for level in levels], 1)
+        return {
+            "diffusion": image * variables["params"]["one"],
+            "fused_logodds": noise,
+            "samples": samples,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain:
+    """A detector: draws nothing."""
+
+    def predict(self, variables, batch, keys):
+        return {"diffusion": batch["image"]}
 
 
 @pytest.fixture(autouse=True)
 def grey(monkeypatch):
-    fields = Sampling(sampler="ddim", steps=2)
-    monkeypatch.setitem(tasks.TASKS, "grey", lambda config, axis=None: Grey(fields))
+    def sampling(config):
+        return Sampling("ddim", 2, samples=config.sampling.samples)
+
+    tasks_here = {
+        "grey": lambda config, axis=None: Grey(sampling(config)),
+        "plain": lambda config, axis=None: Plain(),
+    }
+    for name, build in tasks_here.items():
+        monkeypatch.setitem(tasks.TASKS, name, build)
     SEEN.clear()
 
 
@@ -336,6 +360,95 @@ def test_figures_are_for_the_first_images(use, config, tmp_path, monkeypatch):
     assert made == ["a_sampling.png"]
     with pytest.raises(FileExistsError):
         use()
+
+
+def levels(height, width, **spots):
+    """A dark image with a target of 2 x 2 pixels of each level, at "y_x"."""
+    image = np.zeros((height, width), np.uint8)
+    for place, level in spots.items():
+        y, x = map(int, place[1:].split("_"))
+        image[y : y + 2, x : x + 2] = round(255 * level)
+    return image
+
+
+def test_samples_give_each_target_a_probability(use, tmp_path):
+    """Large and small images: a target of 0.65 is in two of four samples."""
+    spots = {"_4_4": 0.9, "_10_20": 0.65, "_20_6": 0.3}
+    save(tmp_path / "in" / "small.png", levels(30, 30, **spots))
+    save(tmp_path / "in" / "tiled.png", levels(70, 90, **spots, _30_28=0.9, _60_80=0.9))
+    assert use(samples=4) == 0
+    report = listed(tmp_path / "out")
+    assert report["settings"]["samples"] == 4
+    small = report["images"]["small.png"]["detections"]
+    assert [found["votes"] for found in small] == [[4, 4], [2, 4]]
+    assert [found["probability"] for found in small] == [1, 0.5]
+    assert small[1]["interval"] == [0.15, 0.85] and small[0]["interval"][1] == 1
+    tiled = report["images"]["tiled.png"]["detections"]
+    # (30, 28) lies where tiles overlap: the blend of equal samples is that sample.
+    assert [found["votes"][0] for found in tiled] == [4, 2, 4, 4]
+    for name, scale in {"small": 4, "tiled": 4}.items():
+        picture = load(tmp_path / f"out/uncertainty/{name}.png")
+        assert picture.ndim == 3 and picture.shape[1] > 4 * 30 * scale
+    with pytest.raises(FileExistsError):
+        use(samples=4)
+
+
+def test_one_sample_has_no_probability(use, config, tmp_path):
+    save(tmp_path / "in" / "a.png", levels(16, 16, _4_4=0.9))
+    for count in (0, 1):
+        use(output=f"out{count}", samples=count)
+        (found,) = listed(tmp_path / f"out{count}")["images"]["a.png"]["detections"]
+        assert list(found) == ["centroid", "box", "area", "score"]
+        assert not (tmp_path / f"out{count}" / "uncertainty").exists()
+    config.sampling.samples = 3  # the config's own
+    use(output="out3")
+    (found,) = listed(tmp_path / "out3")["images"]["a.png"]["detections"]
+    assert found["votes"] == [3, 3]
+
+
+def test_samples_at_another_size_come_back(use, config, tmp_path):
+    config.predict.size = 16
+    image = np.zeros((32, 48), np.uint8)
+    image[8:14, 18:27] = 255
+    save(tmp_path / "in" / "a.png", image)
+    use(samples=2)
+    (found,) = listed(tmp_path / "out")["images"]["a.png"]["detections"]
+    assert found["votes"] == [2, 2]
+    assert load(tmp_path / "out/uncertainty/a.png").shape[1] > 4 * 4 * 48
+
+
+def test_what_draws_nothing_has_no_samples(use, config, tmp_path):
+    config.task.name = "plain"
+    save(tmp_path / "in" / "a.png", scene(0, 16, 16))
+    about = {"config": config.to_dict(), "step": 3}
+    store.save(tmp_path / inference.BEST, {"params": {"one": np.ones(1)}}, about)
+    with pytest.raises(ValueError, match="task 'plain', which draws nothing.*samples"):
+        use(samples=4)
+    with pytest.raises(ValueError, match="-1 samples: draw at least one"):
+        use(samples=-1)
+    config.sampling.samples = 4  # of a config that is not the weights'
+    assert use() == 0
+    assert not (tmp_path / "out" / "uncertainty").exists()
+
+
+def test_samples_of_tiles_are_blended_one_by_one(tmp_path):
+    """Tile i draws i + j in sample j: each sample is the blend that a map would be."""
+    image = np.zeros((24, 16, 1), np.float32)
+    corners = [(0, 0), (8, 0)]
+    parts = {
+        corner: {
+            "samples": np.stack([np.full((16, 16, 1), i + j) / 4.0 for j in range(3)]),
+            "diffusion": np.full((16, 16, 1), i / 4.0),
+        }
+        for i, corner in enumerate(corners)
+    }
+    job = pieces.Job(tmp_path, "a", image, image, corners, parts)
+    blend = pieces.joined(job, "diffusion")
+    drawn = pieces.samples(job)
+    assert blend.shape == (24, 16) and drawn.shape == (3, 24, 16)
+    for j in range(3):
+        np.testing.assert_allclose(drawn[j], blend + j / 4)
+    assert 0 < blend[12, 8] < 0.25
 
 
 def test_too_little_memory_is_said(config, tmp_path):

@@ -14,7 +14,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from irstd_jax.metrics import bootstrap, overlap, roc, targets
+from irstd_jax.metrics import (
+    bootstrap,
+    calibration,
+    overlap,
+    posterior,
+    roc,
+    samples,
+    targets,
+)
 from irstd_jax.metrics.protocol import Protocol
 from irstd_jax.metrics.targets import MATCHING, components, match
 
@@ -23,6 +31,7 @@ __all__ = [
     "Counts",
     "Protocol",
     "Settings",
+    "calibration",
     "components",
     "compute",
     "count",
@@ -30,7 +39,10 @@ __all__ = [
     "intervals",
     "match",
     "merge",
+    "posterior",
+    "samples",
     "stack",
+    "total",
 ]
 
 
@@ -116,6 +128,11 @@ def merge(states):
 def stack(states):
     """Several counts along a new leading axis."""
     return combine(np.stack, states)
+
+
+def total(states):
+    """The sum of stacked counts over their leading axis."""
+    return jax.tree.map(lambda leaf: leaf.sum(0), states)
 
 
 def combine(function, states):

@@ -1,7 +1,13 @@
 """Pictures for people: every function takes arrays and returns uint8 (h, w, 3)."""
 
 from irstd_jax.viz.canvas import HIT, MISS, PREDICTION, WRONG, contact_sheet
-from irstd_jax.viz.curves import pd_fa, roc, training_curve
+from irstd_jax.viz.curves import (
+    over_evaluations,
+    pd_fa,
+    reliability,
+    roc,
+    training_curve,
+)
 from irstd_jax.viz.figures import (
     activation,
     posterior_samples,
@@ -10,6 +16,7 @@ from irstd_jax.viz.figures import (
     wavelet,
 )
 from irstd_jax.viz.overlays import overlay
+from irstd_jax.viz.uncertainty import uncertainty
 
 __all__ = [
     "HIT",
@@ -18,12 +25,15 @@ __all__ = [
     "WRONG",
     "activation",
     "contact_sheet",
+    "over_evaluations",
     "overlay",
     "pd_fa",
     "posterior_samples",
+    "reliability",
     "residual",
     "roc",
     "sampling_strip",
     "training_curve",
+    "uncertainty",
     "wavelet",
 ]

@@ -6,6 +6,7 @@ Figures are drawn by matplotlib's Figure objects alone: no pyplot, no global sta
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 # Okabe and Ito's colours; the dashes tell lines apart in print.
 STYLES = [
@@ -63,6 +64,45 @@ def pd_fa(curves):
     return render(figure)
 
 
+def reliability(curves, errors=None):
+    """What is real over what is claimed, and below how often it is claimed.
+
+    Args:
+      curves: {name: {"probability", "share", "count"}} by bin, as of
+        `metrics.calibration.curve`; bins without count are left out.
+      errors: {name: ECE}, written in the legend.
+    """
+    figure = Figure(figsize=(5.2, 5.6), dpi=120, layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    above.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    points = {n: finite(c["probability"], c["share"]) for n, c in curves.items()}
+    labels = {
+        name: f"{name} (ECE {value:.3f})" for name, value in (errors or {}).items()
+    }
+    draw(above, points, labels, marker="o", markersize=3)
+    counted = {n: shares(c["probability"], c["count"]) for n, c in curves.items()}
+    draw(below, counted, marker="o", markersize=3)
+    if below.get_legend():
+        below.get_legend().remove()
+    above.set(title="Reliability", ylabel="share that is target")
+    above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    below.set(xlabel="mean probability of the bin", ylabel="share of all")
+    if any(len(x) for x, _ in counted.values()):
+        least = min(y.min() for _, y in counted.values() if len(y))
+        below.set_yscale("log")
+        # From a whole power of ten on, and no labels between: there is little room.
+        below.set_ylim(10 ** np.floor(np.log10(least) - 0.01), 1.5)
+        below.yaxis.set_minor_formatter(NullFormatter())
+    return render(figure)
+
+
+def shares(probability, count):
+    """The bins that hold anything: their probability, and their share of all."""
+    held = np.asarray(count) > 0
+    count = np.asarray(count, np.float64)[held]
+    return np.asarray(probability)[held], count / count.sum()
+
+
 def rates(lines, labels, **options):
     """A figure of rates over logarithmic rates, {mode: (x, y)}, and its axes."""
     points = {mode: finite(x, y) for mode, (x, y) in lines.items()}
@@ -82,6 +122,17 @@ def finite(x, y):
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     good = np.isfinite(x) & np.isfinite(y)
     return x[good], y[good]
+
+
+def over_evaluations(lines):
+    """Scores over the number of network evaluations: {score: {sampler: (x, y)}}."""
+    figure = Figure(figsize=(4.2 * len(lines), 3.6), dpi=120, layout="constrained")
+    for axes, (score, drawn) in zip(
+        figure.subplots(1, len(lines), squeeze=False)[0], lines.items(), strict=True
+    ):
+        draw(axes, drawn, marker="o", markersize=3)
+        axes.set(title=score, xlabel="network evaluations", xscale="log")
+    return render(figure)
 
 
 def training_curve(rows, scores=SCORES):

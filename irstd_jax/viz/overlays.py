@@ -117,12 +117,13 @@ def outline(mask, scale):
     return ndimage.binary_dilation(mask) & ~mask
 
 
-def point_at(picture, marks, scale):
-    """Draws a box, diamond or circle around each target, with its number."""
+def point_at(picture, marks, scale, labels=None):
+    """Draws a box, diamond or circle around each target, with its number or label."""
+    labels = range(1, len(marks) + 1) if labels is None else labels
     image = Image.fromarray(picture)
     draw = ImageDraw.Draw(image)
     height, width = picture.shape[:2]
-    for number, mark in enumerate(marks, start=1):
+    for label, mark in zip(map(str, labels), marks, strict=True):
         y0, x0, y1, x1 = (edge * scale for edge in mark.box)
         y, x, r = (y0 + y1) / 2, (x0 + x1) / 2, max(y1 - y0, x1 - x0) / 2 + 8
         frame = (x - r, y - r, x + r, y + r)
@@ -134,7 +135,6 @@ def point_at(picture, marks, scale):
             draw.ellipse(frame, outline=mark.colour, width=2)
         else:
             draw.rectangle(frame, outline=mark.colour, width=2)
-        label = str(number)
         length = canvas.LARGE.getlength(label)
         left = x + r + 3 if x + r + 3 + length < width else x - r - 3 - length
         top = min(max(y - r - 5, 0), height - 20)

@@ -60,9 +60,43 @@ def test_undefined_rates_are_left_out():
     assert viz.roc(modes(**lines)).shape == viz.roc({}).shape
 
 
+def test_what_is_overconfident_lies_below_the_diagonal():
+    p = np.linspace(0.05, 0.95, 15)
+    count = np.r_[np.full(14, 100), 0]  # the last bin is empty: there is no share
+    lines = {
+        name: {"probability": p, "share": share, "count": count}
+        for name, share in {"honest": np.r_[p[:-1], np.nan], "bold": p**3}.items()
+    }
+    lines["honest"]["probability"] = np.r_[p[:-1], np.nan]
+    shown = viz.reliability(lines, {"honest": 0.0, "bold": 0.2})
+    (x, honest), (x_bold, bold) = (trace(shown[:450], number) for number in (0, 1))
+    shared, a, b = np.intersect1d(x, x_bold, return_indices=True)
+    middle = slice(len(shared) // 3, 2 * len(shared) // 3)
+    assert (honest[a][middle] < bold[b][middle] - 20).all()
+    assert (shown != viz.reliability(lines)).any()  # the errors are written
+    assert viz.reliability({}).shape == shown.shape
+
+
+def test_shares_add_up_to_one():
+    p, share = curves.shares(np.array([0.1, np.nan, 0.9]), np.array([3, 0, 1]))
+    assert p.tolist() == [0.1, 0.9] and share.tolist() == [0.75, 0.25]
+
+
 def test_areas_are_written():
     lines = modes(a=(RATES, RATES))
     assert (viz.roc(lines) != viz.roc(lines, {"a": 0.9312})).any()
+
+
+def test_scores_over_evaluations_have_a_panel_each():
+    """Two samplers of different scores draw differently; three scores are wider."""
+
+    def drawn(value, scores):
+        lines = {"ddim": ([1, 10], [0.5, 0.6]), "ddpm": ([1, 10], [0.4, value])}
+        return viz.over_evaluations({score: lines for score in scores})
+
+    one, other = drawn(0.1, ("IoU", "Pd")), drawn(0.9, ("IoU", "Pd"))
+    assert one.shape == other.shape and (one != other).any()
+    assert drawn(0.1, ("IoU", "Pd", "Fa")).shape[1] > one.shape[1]
 
 
 def test_training_curve_draws_losses_and_scores():

@@ -106,6 +106,13 @@ def detecting(config, mode):
             "figures": 0,  # images for which the paper's figures are drawn
         }
     )
+    config.export = ConfigDict(
+        {
+            "size": (256, 256),  # (h, w), where predict.size is 0
+            "dtype": "float32",  # or "bfloat16"
+            "platforms": ("cpu", "cuda", "tpu"),  # of StableHLO
+        }
+    )
     return config
 
 

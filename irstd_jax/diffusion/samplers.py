@@ -238,7 +238,7 @@ def sample(
         raise ValueError(f"strength must lie in (0, 1], got {strength}")
     if strength < 1.0 and start is None:
         raise ValueError(f"strength {strength} needs clean data to start from")
-    expected = (len(keys), *shape)
+    expected = (keys.shape[0], *shape)
     if start is not None and start.shape != expected:
         raise ValueError(f"start has shape {start.shape}; expected {expected}")
 

@@ -47,9 +47,11 @@ def max_pool_3x3(x):
 def _max_of_three(x, axis):
     """max(x[2i - 1], x[2i], x[2i + 1]) along one axis."""
     n = x.shape[axis]
-    # The border repeated: a repeated pixel never changes a maximum.
-    widths = [(1, n % 2) if i == axis else (0, 0) for i in range(4)]
-    x = jnp.pad(x, widths, mode="edge")
+    # The border repeated: a repeated pixel never changes a maximum. Not by jnp.pad,
+    # whose arrays of no element mislead the converter to ONNX.
+    first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+    last = jax.lax.slice_in_dim(x, n - 1, n, axis=axis)
+    x = jnp.concatenate([first, x] + [last] * (n % 2), axis)
     parts = [
         jax.lax.slice_in_dim(x, start, start + n + n % 2 - 1, 2, axis)
         for start in (0, 1, 2)

@@ -24,6 +24,7 @@ FREE_FIELDS = (
     "evaluation",
     "predict",
     "benchmark",
+    "export",
 )
 
 

@@ -288,7 +288,8 @@ def realtime(config):
 
 
 def tiny(config):
-    """Seconds: a few steps of a toy network, to see that all parts work."""
+    """Seconds: a few steps of a toy of `small`, to see that all parts work."""
+    small(config)
     narrow(config, 8, 8, (1, 1), ())
     config.num_steps = 4
     config.log_every = 1
@@ -303,7 +304,7 @@ def tiny(config):
     config.evaluation.bootstrap = 20
     # With few levels the U-Net's middle attends over half the image: small tiles.
     config.predict.update({"tile": 64, "overlap": 16})
-    config.optimizer.warmup = 0
+    config.optimizer.update({"warmup": 0, "ema": 0.9})
 
 
 def published(config):

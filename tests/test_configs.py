@@ -55,7 +55,6 @@ def test_the_tiny_variant_trains_and_validates(data_root, tmp_path):
     config = recipe("nuaa_sirst", "tiny")
     config.data.root = str(data_root)
     config.evaluation.at_end = False
-    config.num_steps = 2
     assert train.run(config, tmp_path) == 0
     assert (tmp_path / "best.safetensors").is_file()
     assert list((tmp_path / "pictures").glob("validation_*.png"))

@@ -89,6 +89,41 @@ def test_equations_are_numbered_in_order():
         assert set(in_dollars) <= set(found)  # what is referred to is there
 
 
+# First, so that the quick start finds what test_launch.py has compiled meanwhile.
+def test_diff_mosaic(kernel, tmp_path, monkeypatch):
+    # Four trainings and a sampler: nearly all of the time is compilation.
+    flags = platform.cpu_flags(quick=True)
+    flags.append("--xla_force_host_platform_device_count=1")
+    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+    probe = """{
+        "whole": whole, "untouched": untouched, "share": float(shares.mean()),
+        "masks": {name: [float(v) for v in np.unique(m)]
+                  for name, (_, m) in joined.items()},
+        "losses": histories, "distances": distances, "bound": [float(b) for b in bound],
+        "errors": errors, "refusal": refusal, "listed": listed, "new": new,
+        "same": same, "real": len(source), "both": len(both),
+        "kept": report["fidelity"]["stages"]["mosaic"]["kept"]}"""
+    pictures, told = execute("03_diff_mosaic", kernel, probe)
+    assert told["whole"] and told["untouched"]  # the anchor's tile, the clean region
+    assert len(told["masks"]) == 5
+    assert all(values == [0, 1] for values in told["masks"].values())
+    # Four standard errors of 2,000 draws with a deviation of .26.
+    assert told["share"] == pytest.approx(0.300, abs=0.024)
+    assert list(told["losses"]) == RECIPES
+    for losses in told["losses"].values():
+        assert losses and all(math.isfinite(loss) for loss in losses)
+    check_guidance(told["distances"], told["bound"])
+    assert told["errors"]["wavelet"] < told["errors"]["none"] / 2
+    assert "complete set" in told["refusal"] and "--overwrite" in told["refusal"]
+    assert told["new"] == told["listed"][2:] and told["same"]
+    assert told["both"] == told["real"] + len(told["listed"]) and told["kept"] == 1
+    made = tmp_path / "runs" / "notebook_augment_tiny" / "set"
+    for kind in ("images", "masks"):
+        assert sorted(p.stem for p in (made / kind).iterdir()) == told["listed"]
+    assert (made / "manifest.json").is_file()
+    assert [cell for cell, number in pictures.items() if number] == DRAWING
+
+
 def test_quickstart(kernel, tmp_path):
     probe = """{
         "code": code, "problems": problems, "modes": report["modes"],
@@ -129,40 +164,6 @@ def test_the_diffusion_process(kernel):
     two = ("forward", "chain")
     drawing = [cell for cell, number in pictures.items() if number]
     assert len(drawing) >= 11 and all(pictures[cell] == 2 for cell in two)
-
-
-def test_diff_mosaic(kernel, tmp_path, monkeypatch):
-    # Four trainings and a sampler: nearly all of the time is compilation.
-    flags = platform.cpu_flags(quick=True)
-    flags.append("--xla_force_host_platform_device_count=1")
-    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
-    probe = """{
-        "whole": whole, "untouched": untouched, "share": float(shares.mean()),
-        "masks": {name: [float(v) for v in np.unique(m)]
-                  for name, (_, m) in joined.items()},
-        "losses": histories, "distances": distances, "bound": [float(b) for b in bound],
-        "errors": errors, "refusal": refusal, "listed": listed, "new": new,
-        "same": same, "real": len(source), "both": len(both),
-        "kept": report["fidelity"]["stages"]["mosaic"]["kept"]}"""
-    pictures, told = execute("03_diff_mosaic", kernel, probe)
-    assert told["whole"] and told["untouched"]  # the anchor's tile, the clean region
-    assert len(told["masks"]) == 5
-    assert all(values == [0, 1] for values in told["masks"].values())
-    # Four standard errors of 2,000 draws with a deviation of .26.
-    assert told["share"] == pytest.approx(0.300, abs=0.024)
-    assert list(told["losses"]) == RECIPES
-    for losses in told["losses"].values():
-        assert losses and all(math.isfinite(loss) for loss in losses)
-    check_guidance(told["distances"], told["bound"])
-    assert told["errors"]["wavelet"] < told["errors"]["none"] / 2
-    assert "complete set" in told["refusal"] and "--overwrite" in told["refusal"]
-    assert told["new"] == told["listed"][2:] and told["same"]
-    assert told["both"] == told["real"] + len(told["listed"]) and told["kept"] == 1
-    made = tmp_path / "runs" / "notebook_augment_tiny" / "set"
-    for kind in ("images", "masks"):
-        assert sorted(p.stem for p in (made / kind).iterdir()) == told["listed"]
-    assert (made / "manifest.json").is_file()
-    assert [cell for cell, number in pictures.items() if number] == DRAWING
 
 
 DRAWING = "parents methods steps mix share curves restore latents draw guide color"

@@ -74,8 +74,17 @@ def restore(manager, state):
     return restored["state"]._replace(fixed=state.fixed), restored["progress"]
 
 
+def begun(workdir):
+    """Whether a checkpoint lies in a workdir."""
+    folder = pathlib.Path(workdir) / "checkpoints"
+    return any(path.name.isdigit() for path in folder.glob("*"))
+
+
 def guard_config(workdir, config):
     """Writes config.json into a new run, or checks that it is the run's own.
+
+    A run without a checkpoint, cut before its first or stopped by an error such as
+    missing data, has nothing to lose, and begins anew.
 
     Args:
       workdir: of the run.
@@ -86,7 +95,7 @@ def guard_config(workdir, config):
         the message. FREE_FIELDS may differ.
     """
     path = pathlib.Path(workdir) / "config.json"
-    if not path.exists():
+    if not path.exists() or not begun(workdir):
         files.write_text(path, _text(config.to_dict()))
         return
     old, new = (

@@ -1,5 +1,7 @@
 """The config of a run, read back for the modes that come after training."""
 
+import pytest
+
 from configs import detector, quickstart
 from irstd_jax.training import checkpoint
 
@@ -25,3 +27,17 @@ def test_fields_of_later_versions_have_their_defaults(tmp_path):
 
 def test_no_run_no_config(tmp_path):
     assert checkpoint.run_config(tmp_path, quickstart.get_config()) is None
+
+
+def test_a_run_without_a_checkpoint_may_begin_anew(tmp_path):
+    """Missing data stopped it, say, and another split was meant."""
+    config = quickstart.get_config("tiny")
+    checkpoint.guard_config(tmp_path, config)
+    config.seed = 5
+    checkpoint.guard_config(tmp_path, config)
+    assert checkpoint.run_config(tmp_path, quickstart.get_config()).seed == 5
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    checkpoint.guard_config(tmp_path, config)
+    config.seed = 6
+    with pytest.raises(ValueError, match="holds a run with another config"):
+        checkpoint.guard_config(tmp_path, config)

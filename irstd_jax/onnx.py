@@ -40,8 +40,12 @@ def convert(function, size):
             "ONNX cannot hold a loop whose end depends on the image, as the ensemble "
             "'staple' has: choose another, or --output=FILE.stablehlo"
         ) from error
-    except NotImplementedError as error:
-        raise ValueError(f"jax2onnx cannot convert this network: {error}") from error
+    except Exception as error:  # its lowerings raise what they like
+        told = str(error).splitlines()[0]
+        raise ValueError(
+            f"jax2onnx cannot convert this network ({type(error).__name__}: {told}); "
+            "take --output=FILE.stablehlo"
+        ) from error
     return model.SerializeToString()
 
 

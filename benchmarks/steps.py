@@ -68,7 +68,8 @@ def measured(config, task, variables, source, sampler, steps):
     sampling = dataclasses.replace(task.sampling, **changes)
     drawn = dataclasses.replace(task, sampling=sampling)
     predict = functools.partial(inference.predictor(drawn), variables)
-    scores = evaluate.scores(evaluate.judge(config, predict, source, progress=True))
+    judged = evaluate.judge(config, predict, source, progress=True, calibrate=False)
+    scores = evaluate.scores(judged)
     return {
         "sampler": sampler,
         "evaluations": samplers.evaluations(sampler, steps),

@@ -41,7 +41,7 @@ def convert(function, size):
             "'staple' has: choose another, or --output=FILE.stablehlo"
         ) from error
     except Exception as error:  # its lowerings raise what they like
-        told = str(error).splitlines()[0]
+        told = (str(error).splitlines() or ["no word"])[0]
         raise ValueError(
             f"jax2onnx cannot convert this network ({type(error).__name__}: {told}); "
             "take --output=FILE.stablehlo"

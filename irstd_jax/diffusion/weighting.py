@@ -52,8 +52,10 @@ def weights(schedule, scheme, bias=0.0):
     """
     if scheme not in SCHEMES:
         raise ValueError(f"unknown weighting {scheme!r}; choose from {sorted(SCHEMES)}")
-    snr = jnp.asarray(np.exp(schedule.logsnr), jnp.float32)
-    return np.asarray(SCHEMES[scheme](snr, bias))
+    # A table is a constant, also where a loss is being traced.
+    with jax.ensure_compile_time_eval():
+        snr = jnp.asarray(np.exp(schedule.logsnr), jnp.float32)
+        return np.asarray(SCHEMES[scheme](snr, bias))
 
 
 def draw_time(key, steps, times="uniform", last_share=0.0):

@@ -220,3 +220,32 @@ class ConvNorm(nn.Module):
         )(x)
         x = batch_norm(train, self.dtype, self.axis)(x)
         return x if self.activation is None else self.activation(x)
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut, with an optional (scale, shift) between.
+
+        y = BN(conv(x)) (1 + scale) + shift,    (scale, shift) = W embedding
+        output = ReLU(BN(conv(ReLU(y))) + x),   x by a 1x1 where its shape changes
+
+    (b, h, w, c), embedding (b, e) or None -> (b, h / stride, w / stride, features).
+    """
+
+    features: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+    axis: str | None = None
+
+    @nn.compact
+    def __call__(self, x, train=False, embedding=None):
+        common = {"activation": None, "dtype": self.dtype, "axis": self.axis}
+        strided = common | {"stride": self.stride}
+        y = ConvNorm(self.features, name="conv_in", **strided)(x, train)
+        if embedding is not None:
+            time = Dense(2 * self.features, zero=True, name="time")(embedding)
+            scale, shift = jnp.split(time[:, None, None].astype(y.dtype), 2, axis=-1)
+            y = y * (1 + scale) + shift
+        y = ConvNorm(self.features, name="conv_out", **common)(nn.relu(y), train)
+        if self.stride > 1 or x.shape[-1] != self.features:
+            x = ConvNorm(self.features, 1, name="shortcut", **strided)(x, train)
+        return nn.relu(x + y)

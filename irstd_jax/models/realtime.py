@@ -8,11 +8,8 @@ its inverse is the head. In between, on maps of 1/2, 1/4, ... of the sides,
              feature, and maps of every scale give logits for deep supervision
   denoise    a small U-Net on Haar(x_t) and the feature, run once a step
 
-    Block:  y = BN(conv(x)) (1 + scale) + shift,  (scale, shift) = W silu(e(t))     (1)
-            output = ReLU(BN(conv(ReLU(y))) + skip(x))
-
-without scale and shift in `condition`. Batch normalisation, not group normalisation:
-in inference it is one multiply-add, and XLA joins it to what follows. No attention.
+Both are made of residual blocks (layers.py), modulated by t in `denoise`. Batch, not
+group normalisation: in inference it is one multiply-add. No attention.
 
 It offers what IRSTDDiff offers (irstd_diff.py), so the task and all verbs are the same.
 """
@@ -23,34 +20,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, Dense, log_odds
+from irstd_jax.models.layers import Conv, Dense, ResidualBlock, log_odds
 from irstd_jax.models.unet import sinusoids
 from irstd_jax.ops import haar, resize
 
 TIME_WIDTH = 32  # of the embedding of t
-
-
-class Block(nn.Module):
-    """Eq. 1: (b, h, w, c), (b, e) or None -> (b, h / stride, w / stride, features)."""
-
-    features: int
-    stride: int = 1
-    dtype: Any = jnp.float32
-    axis: str | None = None
-
-    @nn.compact
-    def __call__(self, x, embedding=None, train=False):
-        common = {"activation": None, "dtype": self.dtype, "axis": self.axis}
-        strided = common | {"stride": self.stride}
-        y = ConvNorm(self.features, name="conv_in", **strided)(x, train)
-        if embedding is not None:
-            time = Dense(2 * self.features, zero=True, name="time")(embedding)
-            scale, shift = jnp.split(time[:, None, None].astype(y.dtype), 2, axis=-1)
-            y = y * (1 + scale) + shift
-        y = ConvNorm(self.features, name="conv_out", **common)(nn.relu(y), train)
-        if self.stride > 1 or x.shape[-1] != self.features:
-            x = ConvNorm(self.features, 1, name="skip", **strided)(x, train)
-        return nn.relu(x + y)
 
 
 class HaarUNet(nn.Module):
@@ -73,18 +47,18 @@ class HaarUNet(nn.Module):
         ):
             for i in range(count):
                 stride = 2 if level and not i else 1
-                x = self.block(width, f"down_{level}_{i}", stride)(x, embedding, train)
+                x = self.block(width, f"down_{level}_{i}", stride)(x, train, embedding)
             skips.append(x)
         maps = [skips.pop()]
         for level in range(len(skips) - 1, -1, -1):
             deep = Conv(self.widths[level], 1, dtype=self.dtype, name=f"deep_{level}")
             x = resize.nearest_double(deep(maps[0])) + skips.pop()
             block = self.block(self.widths[level], f"up_{level}")
-            maps.insert(0, block(x, embedding, train))
+            maps.insert(0, block(x, train, embedding))
         return maps
 
     def block(self, width, name, stride=1):
-        return Block(width, stride, self.dtype, self.axis, name=name)
+        return ResidualBlock(width, stride, self.dtype, self.axis, name=name)
 
 
 class HaarHead(nn.Module):
@@ -113,7 +87,8 @@ class RealtimeDiff(nn.Module):
       widths, blocks: of the levels of `condition`, from half resolution down.
       denoiser_widths, denoiser_blocks: of `denoise`.
       detach_condition: no gradient from the denoiser to the encoder.
-      prior: share of target pixels that the untrained heads expect.
+      prior: share of target pixels that the untrained heads expect, the denoiser's too:
+        its output is made to be a logit (task.parameterisation).
       dtype: of the arithmetic; parameters and outputs are float32.
       norm_axis: pmap axis over which BatchNorm shares its batch statistics.
     """
@@ -140,7 +115,6 @@ class RealtimeDiff(nn.Module):
         self.head = HaarHead(self.prior)
         start = log_odds(self.prior)
         self.sides = [Conv(1, start=start) for _ in self.widths[1:]]
-        # An x0 network is not told that targets are few: x_t and the feature say it.
         self.out = HaarHead(self.prior)
 
     def __call__(self, image, x_t, t, train=False):

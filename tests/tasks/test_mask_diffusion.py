@@ -9,7 +9,7 @@ import pytest
 from configs import common
 from irstd_jax import models, tasks
 from irstd_jax.diffusion import process, schedule, weighting
-from irstd_jax.tasks import mask_diffusion
+from irstd_jax.tasks import fusion, mask_diffusion
 from irstd_jax.tasks.losses import target_weights
 from irstd_jax.tasks.mask_diffusion import MaskDiffusion, Sampling
 
@@ -268,7 +268,7 @@ def test_without_encoder_there_is_one_mode_and_one_term(batch):
 def test_released_rule_at_the_released_threshold(sample, least):
     """Section 9 of the facts: the logit from which a pixel is a target."""
     logits = jnp.array([least - 1e-3, least + 1e-3]).reshape(2, 1, 1, 1)
-    score = mask_diffusion.released_fusion(logits, jnp.full((2, 1, 1, 1), sample))
+    score = fusion.released(logits, jnp.full((2, 1, 1, 1), sample))
     assert (score.ravel() > 0.2845).tolist() == [False, True]
 
 
@@ -276,15 +276,15 @@ def test_released_rule_where_both_agree():
     """Logits that truncate to 1 on just the sampled pixels: half of each."""
     logits = jnp.array([1.5, 1.5, -3.0, -3.0]).reshape(1, 2, 2, 1)
     sample = jnp.array([1.0, 1.0, -1.0, -1.0]).reshape(1, 2, 2, 1)
-    score = mask_diffusion.released_fusion(logits, sample * 0.2)
+    score = fusion.released(logits, sample * 0.2)
     np.testing.assert_allclose(score.ravel(), [0.85, 0.85, 0, 0], atol=1e-6)
     # A logit of 5 truncates to 5, and such agreement does not count there.
-    score = mask_diffusion.released_fusion(jnp.where(logits > 0, 5.0, -5.0), sample)
+    score = fusion.released(jnp.where(logits > 0, 5.0, -5.0), sample)
     np.testing.assert_allclose(score.ravel(), [1, 1, 0, 0], atol=1e-6)
 
 
 def test_logodds_fusion_hears_both():
     logits = jnp.array([5.0, 1.0, -1.0, -5.0]).reshape(1, 2, 2, 1)
     for probability, expected in ((1.0, [1, 1, 1, 0]), (0.0, [1, 0, 0, 0])):
-        score = mask_diffusion.logodds_fusion(logits, probability)
+        score = fusion.logodds(logits, probability)
         assert (score.ravel() > 0.5).tolist() == [bool(x) for x in expected]

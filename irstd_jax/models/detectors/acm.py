@@ -20,7 +20,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, ConvTranspose, batch_norm, log_odds
+from irstd_jax.models.layers import (
+    Conv,
+    ConvNorm,
+    ConvTranspose,
+    ResidualBlock,
+    batch_norm,
+    log_odds,
+)
 from irstd_jax.ops import resize
 
 # Which gates see the mean over the image: (D, U).
@@ -30,27 +37,6 @@ FUSIONS = {
     "bi_global": (True, True),
 }
 STEMS = {"quarter": 4, "full": 1}  # how much they shrink the image
-
-
-class Block(nn.Module):
-    """ReLU(BN(conv(ReLU(BN(conv(x))))) + x), x by a 1x1 where its shape changes."""
-
-    features: int
-    stride: int = 1
-    dtype: Any = jnp.float32
-    axis: str | None = None
-
-    @nn.compact
-    def __call__(self, x, train=False):
-        common = {"dtype": self.dtype, "axis": self.axis}
-        strided = common | {"stride": self.stride}
-        plain = common | {"activation": None}
-        y = ConvNorm(self.features, name="conv_in", **strided)(x, train)
-        y = ConvNorm(self.features, name="conv_out", **plain)(y, train)
-        if self.stride > 1 or x.shape[-1] != self.features:
-            shortcut = ConvNorm(self.features, 1, name="shortcut", **strided | plain)
-            x = shortcut(x, train)
-        return nn.relu(x + y)
 
 
 class Fusion(nn.Module):
@@ -160,7 +146,7 @@ class ACM(nn.Module):
 
     def layer(self, x, features, stride, name, train):
         for i in range(self.blocks):
-            block = Block(
+            block = ResidualBlock(
                 features,
                 stride if i == 0 else 1,
                 self.dtype,

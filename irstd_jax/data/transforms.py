@@ -203,7 +203,10 @@ def covered(mask, size):
     rows, columns = (
         _overlaps(old, new) for old, new in zip(mask.shape, size, strict=True)
     )
-    return rows @ mask @ columns.T
+    # A target is a speck: the products run over its own rows and columns alone.
+    nonzero = np.nonzero(mask) if mask.any() else ([0], [0])
+    own = tuple(slice(np.min(i), np.max(i) + 1) for i in nonzero)
+    return rows[:, own[0]] @ mask[own] @ columns[:, own[1]].T
 
 
 def _overlaps(old, new):

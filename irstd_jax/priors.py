@@ -5,7 +5,6 @@ field of them can be set on the command line: --config.recipes.control.num_steps
 """
 
 import hashlib
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from irstd_jax import inference, tasks, train
+from irstd_jax.weights import box
 
 NEEDS = {  # the recipes that a stage's weights come from, in their order
     "pixel_prior": ("pixel_prior",),
@@ -78,9 +78,13 @@ def recipe_of(config, workdir, name):
 
 
 def weights_file(config, workdir, name):
-    """Where the weights of a prior lie: where the config says, or in the workdir."""
-    given = config.augment.weights.get(name)
-    return pathlib.Path(given or workdir / "priors" / name / inference.BEST)
+    """Where the weights of a prior lie: where the config says, or in the workdir.
+
+    The config names a file, or weights that come with the library (weights/box.py).
+    """
+    if given(config, name):
+        return box.locate(config.augment.weights[name])
+    return workdir / "priors" / name / inference.BEST
 
 
 def finished(folder, recipe):

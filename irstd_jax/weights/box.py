@@ -4,10 +4,11 @@ NAME.safetensors, at most 10 MB, parameters in half precision, and NAME.md, whic
 what it learnt from, how, how long, and what it reaches under which protocol.
 """
 
+import os
 import pathlib
 
-import jax
 import numpy as np
+from flax import traverse_util
 
 from irstd_jax.weights import store
 
@@ -39,23 +40,37 @@ def locate(name):
 def pack(source, destination):
     """Copies what predicts of a weights file, in half precision; statistics stay whole.
 
+    Of the config that it was trained by, paths keep their last name alone.
+
     Raises ValueError where it would be larger than `LARGEST`, or a parameter does not
     fit into half precision.
     """
     variables, about = store.load(source)
-    leaves = jax.tree.leaves(variables["params"])
-    if not max(np.abs(leaf).max() for leaf in leaves) <= np.finfo(np.float16).max:
-        raise ValueError(f"{source}: a parameter is too large for half precision")
-    half = jax.tree.map(lambda x: np.asarray(x, np.float16), variables["params"])
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(half))
+    flat = traverse_util.flatten_dict(variables)
+    # A teacher that a network learnt from is not read again.
+    flat = {path: leaf for path, leaf in flat.items() if path[0] != "teacher"}
+    for path, leaf in flat.items():
+        if "batch_stats" in path:
+            continue
+        if not np.abs(leaf).max() <= np.finfo(np.float16).max:
+            raise ValueError(
+                f"{source}: {'/'.join(path)} is too large for half precision"
+            )
+        flat[path] = np.asarray(leaf, np.float16)
+    size = sum(leaf.nbytes for leaf in flat.values())
     if size > LARGEST:
         raise ValueError(
             f"{source}: {size} bytes in half precision, and shipped files have at most "
             f"{LARGEST}"
         )
-    # A teacher that a network learnt from is not read again.
-    store.save(
-        destination,
-        {"params": half, "batch_stats": variables["batch_stats"]},
-        about,
-    )
+    about = about | {"config": without_paths(about["config"])}
+    store.save(destination, traverse_util.unflatten_dict(flat), about)
+
+
+def without_paths(config):
+    """A nested config whose texts hold the last name of a path, not where it lay."""
+    if isinstance(config, dict):
+        return {name: without_paths(value) for name, value in config.items()}
+    if isinstance(config, str) and os.path.isabs(config):
+        return pathlib.PurePath(config).name
+    return config

@@ -33,10 +33,32 @@ def test_packed_weights_come_back_as_single_precision(source, tmp_path):
     assert small.stat().st_size < source.stat().st_size
 
 
+def test_fixed_networks_come_along_and_paths_stay_behind(tmp_path):
+    """The Diff-Prior's file holds its U-Net and autoencoder, too."""
+    params = {"kernel": np.ones(3, np.float32)}
+    stats = {"mean": np.full(2, 1e6, np.float32)}
+    variables = {
+        "params": params,
+        "frozen": {"unet": {"params": params, "batch_stats": stats}},
+        "teacher": {"params": params},
+    }
+    data = {"root": "/home/somebody/data", "name": "nuaa_sirst"}
+    config = {"name": "toy", "data": data, "sides": [1, 2]}
+    source, small = tmp_path / "best.safetensors", tmp_path / "toy.safetensors"
+    store.save(source, variables, {"config": config, "step": 3})
+    box.pack(source, small)
+    half, about = store.load(small)
+    assert set(half) == {"params", "batch_stats", "frozen"}
+    kept = half["frozen"]["unet"]["batch_stats"]["mean"]
+    np.testing.assert_array_equal(kept, stats["mean"])
+    assert about["config"] == config | {"data": data | {"root": "data"}}
+    assert b"somebody" not in small.read_bytes()
+
+
 def test_what_does_not_fit_is_refused(source, tmp_path, monkeypatch):
     target = tmp_path / "toy.safetensors"
     monkeypatch.setattr(box, "LARGEST", 99)
-    with pytest.raises(ValueError, match="100 bytes in half precision"):
+    with pytest.raises(ValueError, match="112 bytes in half precision"):
         box.pack(source, target)
     params = {"layer": {"kernel": np.full(2, 7e4, np.float32)}}
     store.save(source, {"params": params, "batch_stats": {}}, ABOUT)
@@ -68,4 +90,5 @@ def test_every_shipped_file_is_small_and_has_its_card():
         assert path.stat().st_size <= box.LARGEST
         variables, about = store.load(path)
         assert variables["params"] and about["config"]["model"]["name"]
+        assert about["config"] == box.without_paths(about["config"])
         assert path.with_suffix(".md").is_file()

@@ -31,7 +31,7 @@ class Row(NamedTuple):
 
 
 def run(config, workdir=None):
-    """Prints the table, the warnings and the problems of `config.data`.
+    """Prints the table, the warnings and the problems of each set of `config.data`.
 
     Nothing is written, so `workdir`, which every verb is given, is not used.
 
@@ -39,15 +39,18 @@ def run(config, workdir=None):
       The exit code: 1 where there is any problem, else 0.
     """
     try:
-        sources, problems = opened(config.data)
+        return max(checked(one) for one in data.singles(config.data))
     except ValueError as error:
         print(f"PROBLEM: {error}\nproblems: 1")
         return 1
+
+
+def checked(settings):
+    """Prints what there is to say of one set; the exit code."""
+    sources, problems = opened(settings)
     rows = {part: survey(source) for part, source in sources.items()}
     problems += faults(rows)
-    warnings = (
-        published_counts(config.data, sources) + repaired(sources) + remarks(rows)
-    )
+    warnings = published_counts(settings, sources) + repaired(sources) + remarks(rows)
     print(heading(sources))
     print(table(rows))
     print(training_statistics(rows["train"]))
@@ -62,8 +65,6 @@ def opened(settings):
     """({part: source}, problems), the sources holding all that could be opened."""
     if settings.name == "synthetic":
         return {part: data.load(settings, part) for part in data.PARTS}, []
-    if settings.name not in data.SOURCES:
-        data.load(settings, "train")
     plan = data.plan(settings)
     threshold = settings.get("mask_threshold", 127)
     problems, sources = list(plan.problems), {}

@@ -2,9 +2,14 @@
 
 A source has a length, `source[i]` gives the sample {"name": str, "image": float32
 (h, w, 1) in [0, 1], "mask": uint8 (h, w, 1) in {0, 1}}, `names` and `describe()`.
+
+Several names, with commas between them, are one set: part by part, each with its own
+split (or one split for all), every name of a sample behind its set's, "set:sample".
 """
 
-from irstd_jax.data import benchmarks, extras, folder
+from ml_collections import ConfigDict
+
+from irstd_jax.data import benchmarks, extras, folder, mixed
 from irstd_jax.data.pairs import PARTS, open_part
 
 READERS = ("files", "tfds")
@@ -15,8 +20,8 @@ def load(settings, part):
 
     Args:
       settings: a ConfigDict (or any mapping with attributes) with `name`, `root` and
-        `split`, and optionally `validation_share` (0.1), `mask_threshold` (127) and
-        `reader` ("files" or "tfds").
+        `split`, both with several by commas, and optionally `validation_share` (0.1),
+        `mask_threshold` (127) and `reader` ("files" or "tfds").
       part: "train", "validation" or "test". Validation is cut from training by a fixed
         rule; the test part never gives anything to the others. Only "train" honours
         `extra`, `extra_share` and `extra_scale`: augmented sets (see `extras`).
@@ -25,18 +30,46 @@ def load(settings, part):
     """
     if part not in PARTS:
         raise ValueError(f"unknown part {part!r}; choose from {list(PARTS)}")
-    if settings.name not in SOURCES:
-        raise ValueError(
-            f"unknown data set {settings.name!r}; choose from {sorted(SOURCES)}"
-        )
-    source = SOURCES[settings.name](settings, part)
+    members = {one.name: SOURCES[one.name](one, part) for one in singles(settings)}
+    source = mixed.union(members) if len(members) > 1 else members[settings.name]
     if part == "train":
         source = extras.join_real(source, settings, lambda: held_out(settings))
     return source
 
 
+def singles(settings):
+    """The settings of each set that `settings` names, in their order."""
+    names, splits = settings.name.split(","), settings.split.split(",")
+    unknown = sorted(set(names) - SOURCES.keys())
+    if unknown:
+        raise ValueError(
+            f"unknown data set {unknown[0]!r}; choose from {sorted(SOURCES)}"
+        )
+    if len(set(names)) < len(names):
+        raise ValueError(f"data.name {settings.name!r} names a set twice")
+    if len(names) == 1:
+        return [settings]
+    if len(splits) == 1:
+        splits *= len(names)
+    if len(splits) != len(names):
+        raise ValueError(
+            f"data.name names {len(names)} sets and data.split {len(splits)} splits: "
+            "give one split for all, or one each"
+        )
+    block = dict(settings.items())
+    return [
+        ConfigDict(block | {"name": name, "split": split})
+        for name, split in zip(names, splits, strict=True)
+    ]
+
+
 def held_out(settings):
     """{part: names} of what training must not see: validation and test."""
+    members = singles(settings)
+    if len(members) > 1:
+        held = [held_out(one) for one in members]
+        parts = ("test", "validation")
+        return {part: sum((h.get(part, ()) for h in held), ()) for part in parts}
     if settings.name != "synthetic":
         parts = plan(settings).parts
         return {part: parts[part] for part in ("test", "validation")}

@@ -1,4 +1,4 @@
-"""Real and augmented training samples as one source.
+"""Several sources as one: real and augmented training samples, and several real sets.
 
 By list, as released: the augmented samples are appended, each is drawn once an epoch.
 By ratio: `share` of all draws are augmented; the kind that there is too little of is
@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from irstd_jax.data import lists
+
+BY_LIST = "by list: every sample once"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Mixed:
         parts = [part.describe() for part in self.parts]
         draws = np.bincount(self.table[:, 0], minlength=len(parts)).tolist()
         return {
-            **{key: parts[0][key] for key in ("split", "part", "mask_rule", "repairs")},
+            **{key: parts[0][key] for key in ("split", "part", "mask_rule")},
+            "repairs": sum((part["repairs"] for part in parts), []),
             "set": " + ".join(part["set"] for part in parts),
             "count": len(self),
             "hash": lists.fingerprint(self.names),
@@ -45,6 +48,13 @@ class Mixed:
                 part | {"draws": n} for part, n in zip(parts, draws, strict=True)
             ],
         }
+
+
+def union(sources):
+    """Real sets {set: source} as one source, each sample once, named "set:sample"."""
+    parts = list(sources.values())
+    names = [f"{key}:{name}" for key, part in sources.items() for name in part.names]
+    return Mixed(parts, entries(parts, first=0), tuple(names), BY_LIST)
 
 
 def join(real, extras, share=0.0):
@@ -60,7 +70,7 @@ def join(real, extras, share=0.0):
         )
     pool = entries(extras, first=1)
     own = entries([real], first=0)
-    rule = "by list: every sample once"
+    rule = BY_LIST
     if share:
         own, pool = repeated(own, pool, share)
         rule = f"by ratio: {share:g} of the draws are augmented"

@@ -1,0 +1,70 @@
+"""Several sets as one: parts, names, splits, what is held out, and errors."""
+
+import pytest
+import toy_sets
+from ml_collections import ConfigDict
+
+from irstd_jax import check, data
+
+TWO = ("nuaa_sirst", "nudt_sirst")
+BOTH = ",".join(TWO)
+
+
+@pytest.fixture
+def root(tmp_path):
+    for name in TWO:
+        toy_sets.benchmark(tmp_path, name)
+    return tmp_path
+
+
+def block(root, name=BOTH, split=None, **more):
+    split = split or ",".join(toy_sets.SPLITS[one] for one in TWO)
+    return toy_sets.settings(root, name, split, validation_share=0.2, **more)
+
+
+def test_each_part_is_the_parts_of_the_sets(root):
+    settings = block(root)
+    for part in data.PARTS:
+        both = data.load(settings, part)
+        alone = [data.load(one, part) for one in data.singles(settings)]
+        assert len(both) == sum(map(len, alone)) > 0
+        names = [
+            f"{one}:{name}"
+            for one, source in zip(TWO, alone, strict=True)
+            for name in source.names
+        ]
+        # The toys of both sets have the same names, and stay apart.
+        assert list(both.names) == names and len(set(names)) == len(names)
+        assert both[len(both) - 1]["name"] == names[-1]
+        assert both.describe()["count"] == len(both)
+
+
+def test_a_split_for_all_or_one_each(root):
+    splits = {toy_sets.SPLITS[one] for one in TWO}
+    assert len(splits) == 1, "both toys have the split 50_50"
+    one = data.load(block(root, split=splits.pop()), "test")
+    assert one.names == data.load(block(root), "test").names
+    with pytest.raises(ValueError, match="names 2 sets and data.split 3 splits"):
+        data.load(block(root, split="a,b,c"), "test")
+
+
+def test_what_is_held_out_is_of_all_sets(root):
+    held = data.held_out(block(root))
+    for one in data.singles(block(root)):
+        for part in ("test", "validation"):
+            assert set(data.load(one, part).names) <= set(held[part])
+
+
+def test_errors_are_sentences(root):
+    with pytest.raises(ValueError, match="unknown data set 'nothing'; choose from"):
+        data.load(block(root, "nuaa_sirst,nothing"), "train")
+    with pytest.raises(ValueError, match="names a set twice"):
+        data.load(block(root, "nuaa_sirst,nuaa_sirst"), "train")
+
+
+def test_check_looks_at_each_set(root, capsys):
+    assert check.run(ConfigDict({"data": block(root)})) in (0, 1)
+    told = capsys.readouterr().out
+    assert told.count("problems:") == 2
+    for title in ("NUAA-SIRST", "NUDT-SIRST"):
+        assert title in told

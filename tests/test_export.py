@@ -14,6 +14,7 @@ from PIL import Image
 from configs import detector, quickstart
 from irstd_jax import evaluate, export, inference, onnx, runner, tasks
 from irstd_jax.data import synthetic
+from irstd_jax.models.conditional_encoder import DODA
 from irstd_jax.weights import store
 
 SIZE = (16, 24)
@@ -212,3 +213,21 @@ def test_resized_images_come_back_at_their_size():
     image = np.full((5, 11), 0.25, np.float32)
     found = runner.detect(predict, image, (8, 8), True)
     np.testing.assert_allclose(found, image, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the converter, while it is imported
+def test_the_encoders_attention_becomes_onnx():
+    """Its padding of an open batch was more than the converter knows."""
+    runtime = pytest.importorskip("onnxruntime", reason=onnx.REMEDY)
+    pytest.importorskip("jax2onnx", reason=onnx.REMEDY)
+    block = DODA()
+    variables = block.init(jax.random.key(0), jnp.zeros((1, 32)))
+
+    def function(x):  # (b, h, w, 1), as `convert` wants it
+        c = block.apply(variables, x.reshape(len(x), -1))
+        return c.reshape(x.shape)
+
+    session = runtime.InferenceSession(onnx.convert(function, (8, 4)))
+    x = np.random.default_rng(0).normal(size=(3, 8, 4, 1)).astype(np.float32)
+    (found,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(found, function(x), atol=1e-6)

@@ -6,8 +6,11 @@
 trains the detector on the real images alone ("real") and on real and made images
 together, all by the same recipe and number of steps, for each seed, and evaluates the
 last step on the test part at native size: nothing is chosen. A run that is cut goes on
-by the same command. Prints a table of mean and standard deviation over the seeds, and
-writes it to WORKDIR/table.md and table.json.
+by the same command; several commands, each with its own seeds or sets, may share a
+workdir. WORKDIR/table.json holds the scores, {name: {seed: {score: value}}}: what is
+in it is not trained again, so a file of earlier results can be put there to go on from.
+Prints a table of mean and standard deviation over the seeds, and of the IoU's
+difference from "real" of the same seed, and writes it to WORKDIR/table.md.
 """
 
 import pathlib
@@ -41,20 +44,27 @@ def main(argv):
     """Trains what lacks and prints the table."""
     folder = pathlib.Path(FLAGS.workdir)
     sets = {"real": ""} | dict(entry.split("=", 1) for entry in FLAGS.sets)
-    rows = {}
     for seed in FLAGS.seeds:
         for name, extra in sets.items():
+            if seed in scores(folder).get(name, {}):
+                continue
             report = folder / f"{name}_{seed}" / "report.json"
             if not report.exists() and trained(report.parent, int(seed), extra):
                 return 143
-            scores = files.read_json(report)["modes"]["discriminative"]
-            rows.setdefault(name, []).append([scores[k] for k in SHOWN])
-            # What is there so far, for whoever waits.
-            text = table(rows)
-            files.write_text(folder / "table.md", text)
+            found = files.read_json(report)["modes"]["discriminative"]
+            # Read again: another command may have written since.
+            rows = scores(folder)
+            rows.setdefault(name, {})[seed] = {k: found[k] for k in SHOWN}
             files.write_json(folder / "table.json", rows)
-    print(text)
+            files.write_text(folder / "table.md", table(rows))
+    print(table(scores(folder)))
     return 0
+
+
+def scores(folder):
+    """{name: {seed: {score: value}}} of all that was measured so far."""
+    path = folder / "table.json"
+    return files.read_json(path) if path.exists() else {}
 
 
 def trained(workdir, seed, extra):
@@ -71,17 +81,26 @@ def trained(workdir, seed, extra):
 
 def table(rows):
     """A Markdown table of mean +- standard deviation over the seeds."""
-    lines = ["| trained on | " + " | ".join(SHOWN) + " | seeds |"]
-    lines.append("|---" * (len(SHOWN) + 2) + "|")
-    for name, values in rows.items():
-        values = np.array(values) * [1e6 if k == "Fa" else 1 for k in SHOWN]
-        deviation = values.std(0, ddof=1) if len(values) > 1 else values.std(0)
+    lines = ["| trained on | " + " | ".join(SHOWN) + " | IoU - real | seeds |"]
+    lines.append("|---" * (len(SHOWN) + 3) + "|")
+    for name, by_seed in rows.items():
+        columns = [[run[k] for run in by_seed.values()] for k in SHOWN]
         cells = [
-            f"{m:.1f} ± {d:.1f}" if k == "Fa" else f"{m:.3f} ± {d:.3f}"
-            for k, m, d in zip(SHOWN, values.mean(0), deviation, strict=True)
+            spread(np.array(column) * 1e6, 1) if k == "Fa" else spread(column, 3)
+            for k, column in zip(SHOWN, columns, strict=True)
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {len(values)} |")
+        real = rows.get("real", {})
+        paired = [by_seed[s]["IoU"] - real[s]["IoU"] for s in by_seed if s in real]
+        cells.append(spread(paired, 3) if paired and name != "real" else "")
+        seeds = " ".join(sorted(by_seed, key=int))
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {seeds} |")
     return "\n".join(lines) + "\n"
+
+
+def spread(values, digits):
+    """Mean, and standard deviation where there are several."""
+    deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{deviation}"
 
 
 if __name__ == "__main__":

@@ -291,20 +291,29 @@ def tiny(config):
     """Seconds: a few steps of a toy of `small`, to see that all parts work."""
     small(config)
     narrow(config, 8, 8, (1, 1), ())
+    config.model.encoder_heights = (3, 3, 0)
+    config.model.liw_levels = 1
+    config.data.resize = 0
+    config.sampling.update({"sampler": "ddim", "steps": 2})
+    config.validation.steps = 2
+    config.optimizer.ema = 0.9
+    brief(config)
+
+
+def brief(config):
+    """What all tiny variants of detecting recipes share: few steps, small images."""
     config.num_steps = 4
     config.log_every = 1
     config.evaluate_every = 2
     config.checkpoint_every = 2
-    config.model.encoder_heights = (3, 3, 0)
-    config.model.liw_levels = 1
-    config.data.update({"batch_size": 8, "resize": 0, "crop": 32, "threads": 1})
-    config.sampling.update({"sampler": "ddim", "steps": 2})
-    config.validation.update({"steps": 2, "images": 2})
-    config.evaluation.update({"size": 32, "batch_size": 8, "canvas_multiple": 32})
-    config.evaluation.bootstrap = 20
-    # With few levels the U-Net's middle attends over half the image: small tiles.
+    config.data.update({"batch_size": 8, "crop": 32, "threads": 1})
+    config.optimizer.warmup = 0
+    config.validation.images = 2
+    config.evaluation.update(
+        {"size": 32, "batch_size": 8, "canvas_multiple": 32, "bootstrap": 20}
+    )
+    # With few levels a U-Net's middle attends over half the image: small tiles.
     config.predict.update({"tile": 64, "overlap": 16})
-    config.optimizer.update({"warmup": 0, "ema": 0.9})
 
 
 def published(config):

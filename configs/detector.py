@@ -241,16 +241,7 @@ def losses(config, name, supervision):
 def tiny(config):
     """A few steps of a toy network."""
     change(config, TOYS[config.model.name])
-    config.num_steps = 4
-    config.log_every = 1
-    config.evaluate_every = 2
-    config.checkpoint_every = 2
-    config.data.update({"batch_size": 8, "crop": 32, "threads": 1})
-    config.optimizer.warmup = 0
-    config.validation.images = 2
-    config.evaluation.update({"batch_size": 8, "canvas_multiple": 32, "bootstrap": 20})
-    config.evaluation.size = 32
-    config.predict.update({"tile": 64, "overlap": 16})
+    common.brief(config)
     if config.data.name == "synthetic":
         config.data.size = 32
         config.data.count = {"train": 8, "validation": 2, "test": 2}

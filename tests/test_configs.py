@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from configs import common
-from irstd_jax import tasks, train
+from irstd_jax import data, tasks, train
 from irstd_jax.data import pipeline
 
 KEY = jax.random.key(0)
@@ -29,6 +29,18 @@ def test_a_recipe_makes_its_task(name, variant):
         "nuaa",
         "nudt",
     )
+
+
+@pytest.mark.parametrize("variant", ["", "small", "tiny"])
+def test_the_general_recipe(variant):
+    config = recipe("general", variant)
+    assert tasks.build(config).image_shape == (
+        32 if variant == "tiny" else 128,
+    ) * 2 + (1,)
+    names = [one.name for one in data.singles(config.data)]
+    assert names[:2] == ["nuaa_sirst", "nudt_sirst"] or names == ["synthetic"]
+    # Generated scenes teach, and judge nothing but the toy.
+    assert bool(data.count(config.data, "test")) == (variant == "tiny")
 
 
 def test_the_paper_is_the_default():

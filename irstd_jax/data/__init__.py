@@ -5,6 +5,7 @@ A source has a length, `source[i]` gives the sample {"name": str, "image": float
 
 Several names, with commas between them, are one set: part by part, each with its own
 split (or one split for all), every name of a sample behind its set's, "set:sample".
+Generated scenes join the parts for which they have a count: training alone, say.
 """
 
 from ml_collections import ConfigDict
@@ -30,8 +31,14 @@ def load(settings, part):
     """
     if part not in PARTS:
         raise ValueError(f"unknown part {part!r}; choose from {list(PARTS)}")
-    members = {one.name: SOURCES[one.name](one, part) for one in singles(settings)}
-    source = mixed.union(members) if len(members) > 1 else members[settings.name]
+    several = singles(settings)
+    if len(several) > 1:
+        members = [
+            one for one in several if one.name != "synthetic" or count(one, part)
+        ]
+        source = mixed.union({m.name: SOURCES[m.name](m, part) for m in members})
+    else:
+        source = SOURCES[settings.name](settings, part)
     if part == "train":
         source = extras.join_real(source, settings, lambda: held_out(settings))
     return source
@@ -73,12 +80,16 @@ def held_out(settings):
     if settings.name != "synthetic":
         parts = plan(settings).parts
         return {part: parts[part] for part in ("test", "validation")}
-    given = settings.get("count") or {}
     return {
         part: SOURCES["synthetic"](settings, part).names
         for part in ("test", "validation")
-        if given.get(part, 0) > 0
+        if count(settings, part)
     }
+
+
+def count(settings, part):
+    """How many generated scenes a part has."""
+    return (settings.get("count") or {}).get(part, 0)
 
 
 def plan(settings):

@@ -55,6 +55,20 @@ def test_what_is_held_out_is_of_all_sets(root):
             assert set(data.load(one, part).names) <= set(held[part])
 
 
+def test_generated_scenes_may_join_training_alone(root):
+    settings = block(root, "nuaa_sirst,synthetic", "50_50", count={"train": 3}, size=32)
+    alone = data.load(data.singles(settings)[0], "train")
+    both = data.load(settings, "train")
+    assert both.names[len(alone) :] == tuple(
+        f"synthetic:train_00000{k}" for k in range(3)
+    )
+    assert all(n.startswith("nuaa_sirst:") for n in data.load(settings, "test").names)
+    assert (
+        data.held_out(settings)["test"]
+        == data.held_out(data.singles(settings)[0])["test"]
+    )
+
+
 def test_errors_are_sentences(root):
     with pytest.raises(ValueError, match="unknown data set 'nothing'; choose from"):
         data.load(block(root, "nuaa_sirst,nothing"), "train")

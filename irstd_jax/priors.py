@@ -129,6 +129,6 @@ def given(config, stage):
 
 
 def digest(path):
-    """SHA-256 of a file."""
+    """SHA-256 of a weights file, which names its further volumes if it has any."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

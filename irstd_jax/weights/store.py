@@ -17,16 +17,31 @@ from irstd_jax import files
 FORMAT = "irstd_jax weights 1"
 
 
-def save(path, variables, about):
-    """Writes {"params", "batch_stats"} and the JSON-able dict `about` to `path`."""
+def save(path, variables, about, largest=None):
+    """Writes {"params", "batch_stats"} and the JSON-able dict `about` to `path`.
+
+    With `largest`, in bytes of arrays, into as many `volumes` as that takes.
+    """
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
-    arrays = {name: np.asarray(value, order="C") for name, value in flat.items()}
+    parts, size = [{}], 0
+    for name, value in flat.items():
+        array = np.asarray(value, order="C")
+        if largest and parts[-1] and size + array.nbytes > largest:
+            parts.append({})
+            size = 0
+        parts[-1][name] = array
+        size += array.nbytes
     metadata = {"format": FORMAT, "about": json.dumps(files.finite(about))}
+    if len(parts) > 1:
+        metadata["volumes"] = str(len(parts))
+    # The first file last: it is there when the weights are whole.
+    paths = volumes(path, len(parts))
+    for file, arrays in reversed(list(zip(paths, parts, strict=True))):
 
-    def write(aside):  # from the arrays' own memory, which may be gigabytes
-        safetensors.numpy.save_file(arrays, aside, metadata)
+        def write(aside, arrays=arrays):  # from their own memory, maybe gigabytes
+            safetensors.numpy.save_file(arrays, aside, metadata)
 
-    files.write_by(path, write)
+        files.write_by(file, write)
 
 
 def load(path):
@@ -38,22 +53,43 @@ def load(path):
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"no weights file {path}")
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            arrays = {name: single(array) for name, array in arrays.items()}
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); fetch or save it again"
-        ) from None
+    arrays, metadata = read(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
             f"{path} is not a weights file of irstd_jax; bring published weights with "
             "--mode=convert --input=FILE --output=OUT.safetensors"
         )
+    for further in volumes(path, int(metadata.get("volumes", 1)))[1:]:
+        if not further.is_file():
+            raise FileNotFoundError(
+                f"{path} goes on in {further}, which is not there: keep them together"
+            )
+        arrays |= read(further)[0]
     variables = traverse_util.unflatten_dict(arrays, sep="/")
     return {"batch_stats": {}} | variables, json.loads(metadata["about"])
+
+
+def read(path):
+    """({flat name: array}, metadata) of one safetensors file."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); fetch or save it again"
+        ) from None
+    return {name: single(array) for name, array in arrays.items()}, metadata
+
+
+def volumes(path, count):
+    """The `count` files of weights that were cut: NAME.safetensors, NAME.2.safetensors.
+
+    Shipped files must be small (box.py); the first says how many there are.
+    """
+    path = pathlib.Path(path)
+    more = [path.with_suffix(f".{k}.safetensors") for k in range(2, count + 1)]
+    return [path, *more]
 
 
 def single(array):

@@ -46,7 +46,7 @@ def load(settings, part):
 
 def singles(settings):
     """The settings of each set that `settings` names, in their order."""
-    names, splits = settings.name.split(","), settings.split.split(",")
+    names = settings.name.split(",")
     unknown = sorted(set(names) - SOURCES.keys())
     if unknown:
         raise ValueError(
@@ -56,6 +56,7 @@ def singles(settings):
         raise ValueError(f"data.name {settings.name!r} names a set twice")
     if len(names) == 1:
         return [settings]
+    splits = (settings.split or "").split(",")
     if len(splits) == 1:
         splits *= len(names)
     if len(splits) != len(names):

@@ -7,10 +7,11 @@ trains the detector on the real images alone ("real") and on real and made image
 together, all by the same recipe and number of steps, for each seed, and evaluates the
 last step on the test part at native size: nothing is chosen. A run that is cut goes on
 by the same command; several commands, each with its own seeds or sets, may share a
-workdir. WORKDIR/table.json holds the scores, {name: {seed: {score: value}}}: what is
-in it is not trained again, so a file of earlier results can be put there to go on from.
-Prints a table of mean and standard deviation over the seeds, and of the IoU's
-difference from "real" of the same seed, and writes it to WORKDIR/table.md.
+workdir. WORKDIR/table.json holds the recipe and the scores, of all runs of the workdir
+and of those that it held before: what is in it is not trained again, so that earlier
+results can be put there to go on from. Prints a table of mean and standard deviation
+over the seeds, and of the IoU's difference from "real" of the same seed, and writes it
+to WORKDIR/table.md.
 """
 
 import pathlib
@@ -44,27 +45,45 @@ def main(argv):
     """Trains what lacks and prints the table."""
     folder = pathlib.Path(FLAGS.workdir)
     sets = {"real": ""} | dict(entry.split("=", 1) for entry in FLAGS.sets)
+    rows = scores(folder)
     for seed in FLAGS.seeds:
         for name, extra in sets.items():
-            if seed in scores(folder).get(name, {}):
+            if seed in rows.get(name, {}):
                 continue
-            report = folder / f"{name}_{seed}" / "report.json"
-            if not report.exists() and trained(report.parent, int(seed), extra):
+            if trained(folder / f"{name}_{seed}", int(seed), extra):
                 return 143
-            found = files.read_json(report)["modes"]["discriminative"]
-            # Read again: another command may have written since.
+            # Other commands may have ended runs since.
             rows = scores(folder)
-            rows.setdefault(name, {})[seed] = {k: found[k] for k in SHOWN}
-            files.write_json(folder / "table.json", rows)
+            files.write_json(folder / "table.json", made_by() | {"scores": rows})
             files.write_text(folder / "table.md", table(rows))
-    print(table(scores(folder)))
+    print(table(rows))
     return 0
 
 
+def made_by():
+    """What the scores of one table have in common."""
+    return {name: FLAGS[name].value for name in ("recipe", "steps", "share", "scale")}
+
+
 def scores(folder):
-    """{name: {seed: {score: value}}} of all that was measured so far."""
-    path = folder / "table.json"
-    return files.read_json(path) if path.exists() else {}
+    """{name: {seed: {score: value}}} of the table and of all runs that have ended.
+
+    Raises UsageError where the table is of another recipe.
+    """
+    path, rows = folder / "table.json", {}
+    if path.exists():
+        known = files.read_json(path)
+        rows = known.pop("scores", {})
+        if known != made_by():
+            raise app.UsageError(
+                f"{path} holds scores of {known}, and these flags ask for {made_by()}: "
+                "name another --workdir"
+            )
+    for report in sorted(folder.glob("*_*/report.json")):
+        name, seed = report.parent.name.rsplit("_", 1)
+        found = files.read_json(report)["modes"]["discriminative"]
+        rows.setdefault(name, {})[seed] = {k: found[k] for k in SHOWN}
+    return rows
 
 
 def trained(workdir, seed, extra):

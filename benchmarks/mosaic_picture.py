@@ -5,7 +5,7 @@
 composes mosaics of generated scenes, harmonises and resamples them by the priors that
 come with the library (which learnt from real images, and have not seen these), and
 draws the first three: mosaic | degraded | Pixel-Prior | Diff-Prior | targets put back |
-mask. Two minutes on 2 CPU cores.
+mask. A minute on 2 CPU cores that had other work.
 """
 
 import pathlib

@@ -51,7 +51,7 @@ def whole(config):
 
 
 def small(config):
-    """A few hours on 2 CPU cores."""
+    """A third of the steps."""
     config.num_steps = 8_000
     config.evaluate_every = 1_000
 

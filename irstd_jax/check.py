@@ -39,15 +39,24 @@ def run(config, workdir=None):
       The exit code: 1 where there is any problem, else 0.
     """
     try:
-        return max(checked(one) for one in data.singles(config.data))
+        members = data.singles(config.data)
     except ValueError as error:
-        print(f"PROBLEM: {error}\nproblems: 1")
-        return 1
+        return refused(error)
+    return max([checked(one) for one in members])
+
+
+def refused(error):
+    """Prints what keeps a set from being opened; the exit code."""
+    print(f"PROBLEM: {error}\nproblems: 1")
+    return 1
 
 
 def checked(settings):
     """Prints what there is to say of one set; the exit code."""
-    sources, problems = opened(settings)
+    try:
+        sources, problems = opened(settings)
+    except ValueError as error:
+        return refused(error)
     rows = {part: survey(source) for part, source in sources.items()}
     problems += faults(rows)
     warnings = published_counts(settings, sources) + repaired(sources) + remarks(rows)

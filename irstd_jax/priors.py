@@ -4,7 +4,6 @@ A stage stands on recipes, which the config holds whole (`config.recipes`), so t
 field of them can be set on the command line: --config.recipes.control.num_steps=100.
 """
 
-import hashlib
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from irstd_jax import inference, tasks, train
-from irstd_jax.weights import box
+from irstd_jax.weights import box, store
 
 NEEDS = {  # the recipes that a stage's weights come from, in their order
     "pixel_prior": ("pixel_prior",),
@@ -114,7 +113,7 @@ def trained(config, workdir, stage):
         apply,
         {
             "weights": path.name,
-            "sha256": digest(path),
+            "sha256": store.digest(path),
             "recipe": about["config"]["name"],
             "step": about.get("step"),
             "sampling": own.sampling.to_dict() if "sampling" in own else {},
@@ -126,9 +125,3 @@ def trained(config, workdir, stage):
 
 def given(config, stage):
     return bool(config.augment.weights.get(stage))
-
-
-def digest(path):
-    """SHA-256 of a weights file, which names its further volumes if it has any."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,6 @@
 """Tiny data sets in the published layouts, for tests."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -46,6 +47,17 @@ def folder(root, names=NAMES, train=6):
     text(root / "train.txt", names[:train])
     text(root / "test.txt", names[train:])
     return root
+
+
+def augmented(folder, parents, names=("m0", "m1"), manifest=True):
+    """A set as --mode=augment leaves it: of each sample the same parents."""
+    for seed, name in enumerate(names):
+        pair(folder, name, 50 + seed)
+    text(folder / "train.txt", names)
+    if manifest:
+        samples = [{"name": name, "parents": list(parents)} for name in names]
+        (folder / "manifest.json").write_text(json.dumps({"samples": samples}))
+    return folder
 
 
 LAYOUTS = {

@@ -46,7 +46,7 @@ def load(settings, part):
 
 def singles(settings):
     """The settings of each set that `settings` names, in their order."""
-    names = settings.name.split(",")
+    names = [name.strip() for name in settings.name.split(",")]
     unknown = sorted(set(names) - SOURCES.keys())
     if unknown:
         raise ValueError(
@@ -56,7 +56,7 @@ def singles(settings):
         raise ValueError(f"data.name {settings.name!r} names a set twice")
     if len(names) == 1:
         return [settings]
-    splits = (settings.split or "").split(",")
+    splits = [split.strip() for split in (settings.split or "").split(",")]
     if len(splits) == 1:
         splits *= len(names)
     if len(splits) != len(names):
@@ -72,7 +72,11 @@ def singles(settings):
 
 
 def held_out(settings):
-    """{part: names} of what training must not see: validation and test."""
+    """{part: names} of what training must not see: validation and test.
+
+    Each name as the set has it, and as several sets have it ("set:sample"), for the
+    manifest of an augmented set may come of either.
+    """
     members = singles(settings)
     if len(members) > 1:
         held = [held_out(one) for one in members]
@@ -80,11 +84,16 @@ def held_out(settings):
         return {part: sum((h.get(part, ()) for h in held), ()) for part in parts}
     if settings.name != "synthetic":
         parts = plan(settings).parts
-        return {part: parts[part] for part in ("test", "validation")}
+    else:
+        parts = {
+            part: SOURCES["synthetic"](settings, part).names
+            for part in ("test", "validation")
+            if count(settings, part)
+        }
     return {
-        part: SOURCES["synthetic"](settings, part).names
+        part: (*parts[part], *mixed.prefixed(settings.name, parts[part]))
         for part in ("test", "validation")
-        if count(settings, part)
+        if part in parts
     }
 
 

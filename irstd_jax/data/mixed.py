@@ -53,8 +53,13 @@ class Mixed:
 def union(sources):
     """Real sets {set: source} as one source, each sample once, named "set:sample"."""
     parts = list(sources.values())
-    names = [f"{key}:{name}" for key, part in sources.items() for name in part.names]
-    return Mixed(parts, entries(parts, first=0), tuple(names), BY_LIST)
+    names = sum((prefixed(key, part.names) for key, part in sources.items()), ())
+    return Mixed(parts, entries(parts, first=0), names, BY_LIST)
+
+
+def prefixed(key, names):
+    """Names of a set's samples where there are several sets."""
+    return tuple(f"{key}:{name}" for name in names)
 
 
 def join(real, extras, share=0.0):
@@ -106,7 +111,7 @@ def spread(table, count):
 def draw_names(parts, table):
     """A name for each draw: the sample's, with :2, :3, ... where it is drawn again.
 
-    No bare name holds a colon, so that all stay different.
+    No bare name holds a colon, and none is a set's: so all stay different.
     """
     names, seen = [], {}
     all_names = [part.names for part in parts]

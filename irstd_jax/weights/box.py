@@ -1,7 +1,7 @@
 """The weights that come with the library: small files beside their model cards.
 
 NAME.safetensors, at most 10 MB, parameters in half precision (with NAME.2.safetensors
-where there are more), and NAME.md, which says what it learnt from, how, how long, and
+where it takes more), and NAME.md, which says what it learnt from, how, how long, and
 what it reaches under which protocol.
 """
 
@@ -44,7 +44,7 @@ def pack(source, destination):
 
     Of the config that it was trained by, paths keep their last name alone.
 
-    What is larger than `LARGEST` becomes several files (store.volumes).
+    What is larger than `LARGEST` becomes several files (store.save).
 
     Raises ValueError where a parameter does not fit into half precision.
     """
@@ -68,9 +68,17 @@ def pack(source, destination):
 
 
 def without_paths(config):
-    """A nested config whose texts hold the last name of a path, not where it lay."""
+    """A nested config whose texts hold the last name of a path, not where it lay.
+
+    Some texts hold several paths, by commas.
+    """
     if isinstance(config, dict):
         return {name: without_paths(value) for name, value in config.items()}
-    if isinstance(config, str) and os.path.isabs(config):
-        return pathlib.PurePath(config).name
-    return config
+    if isinstance(config, list | tuple):
+        return [without_paths(value) for value in config]
+    if not isinstance(config, str):
+        return config
+    parts = (
+        pathlib.PurePath(p).name if os.path.isabs(p) else p for p in config.split(",")
+    )
+    return ",".join(parts)

@@ -4,7 +4,9 @@ Nothing in it is executed; its metadata say which network it is for (the config)
 where it comes from. It is written whole or not at all.
 """
 
+import hashlib
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -20,28 +22,39 @@ FORMAT = "irstd_jax weights 1"
 def save(path, variables, about, largest=None):
     """Writes {"params", "batch_stats"} and the JSON-able dict `about` to `path`.
 
-    With `largest`, in bytes of arrays, into as many `volumes` as that takes.
+    With `largest`, in bytes of arrays, into as many volumes as that takes:
+    NAME.safetensors, which holds the digests of the others, NAME.2.safetensors, ...
     """
     flat = traverse_util.flatten_dict(dict(variables), sep="/")
-    parts, size = [{}], 0
-    for name, value in flat.items():
-        array = np.asarray(value, order="C")
-        if largest and parts[-1] and size + array.nbytes > largest:
-            parts.append({})
-            size = 0
-        parts[-1][name] = array
-        size += array.nbytes
+    arrays = {name: np.asarray(value, order="C") for name, value in flat.items()}
+    first, *others = shared_out(arrays, largest or math.inf)
     metadata = {"format": FORMAT, "about": json.dumps(files.finite(about))}
-    if len(parts) > 1:
-        metadata["volumes"] = str(len(parts))
-    # The first file last: it is there when the weights are whole.
-    paths = volumes(path, len(parts))
-    for file, arrays in reversed(list(zip(paths, parts, strict=True))):
+    if others:
+        digests = []
+        for number, part in enumerate(others, 2):
+            write(volume(path, number), part, {"format": FORMAT})
+            digests.append(digest(volume(path, number)))
+        metadata["volumes"] = json.dumps(digests)
+    # It comes last: where it is, the weights are whole.
+    write(path, first, metadata)
 
-        def write(aside, arrays=arrays):  # from their own memory, maybe gigabytes
-            safetensors.numpy.save_file(arrays, aside, metadata)
 
-        files.write_by(file, write)
+def shared_out(arrays, largest):
+    """[{name: array}], each of at most `largest` bytes or of one array, in order."""
+    parts, size = [{}], 0
+    for name, array in arrays.items():
+        size += array.nbytes
+        if parts[-1] and size > largest:
+            parts.append({})
+            size = array.nbytes
+        parts[-1][name] = array
+    return parts
+
+
+def write(path, arrays, metadata):
+    """One safetensors file, from the arrays' own memory, which may be gigabytes."""
+    save_file = safetensors.numpy.save_file
+    files.write_by(path, lambda aside: save_file(arrays, aside, metadata))
 
 
 def load(path):
@@ -49,7 +62,7 @@ def load(path):
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError: the file is damaged or of another kind.
+      ValueError: the file is damaged or of another kind, or a volume is missing.
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"no weights file {path}")
@@ -59,10 +72,12 @@ def load(path):
             f"{path} is not a weights file of irstd_jax; bring published weights with "
             "--mode=convert --input=FILE --output=OUT.safetensors"
         )
-    for further in volumes(path, int(metadata.get("volumes", 1)))[1:]:
-        if not further.is_file():
-            raise FileNotFoundError(
-                f"{path} goes on in {further}, which is not there: keep them together"
+    for number, known in enumerate(json.loads(metadata.get("volumes", "[]")), 2):
+        further = volume(path, number)
+        if not further.is_file() or digest(further) != known:
+            raise ValueError(
+                f"{path} goes on in {further}, which is not there or of other weights: "
+                "fetch both again, and keep them together"
             )
         arrays |= read(further)[0]
     variables = traverse_util.unflatten_dict(arrays, sep="/")
@@ -82,14 +97,15 @@ def read(path):
     return {name: single(array) for name, array in arrays.items()}, metadata
 
 
-def volumes(path, count):
-    """The `count` files of weights that were cut: NAME.safetensors, NAME.2.safetensors.
+def volume(path, number):
+    """Where volume 2, 3, ... of the weights at `path` lies."""
+    return pathlib.Path(path).with_suffix(f".{number}.safetensors")
 
-    Shipped files must be small (box.py); the first says how many there are.
-    """
-    path = pathlib.Path(path)
-    more = [path.with_suffix(f".{k}.safetensors") for k in range(2, count + 1)]
-    return [path, *more]
+
+def digest(path):
+    """SHA-256 of a file; of a first volume it stands for all of them."""
+    with pathlib.Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def single(array):

@@ -19,17 +19,6 @@ def training(root):
     return data.load(toy_sets.settings(root), "train").names
 
 
-def augmented(folder, parents, names=("m0", "m1"), manifest=True):
-    """A set as --mode=augment leaves it: of each sample the same parents."""
-    for seed, name in enumerate(names):
-        toy_sets.pair(folder, name, 50 + seed)
-    toy_sets.text(folder / "train.txt", names)
-    if manifest:
-        samples = [{"name": name, "parents": list(parents)} for name in names]
-        (folder / "manifest.json").write_text(json.dumps({"samples": samples}))
-    return folder
-
-
 def mixed(root, *folders, part="train", **more):
     more = {"extra": [str(folder) for folder in folders], **more}
     return data.load(toy_sets.settings(root, **more), part)
@@ -37,7 +26,7 @@ def mixed(root, *folders, part="train", **more):
 
 def test_samples_are_appended_to_what_is_left_of_training(root, tmp_path):
     names = training(root)
-    source = mixed(root, augmented(tmp_path / "set", names))
+    source = mixed(root, toy_sets.augmented(tmp_path / "set", names))
     assert source.names == (*names, "extra1:m0", "extra1:m1")
     sample = source[len(names) + 1]
     image, mask = toy_sets.scene(51)
@@ -48,7 +37,7 @@ def test_samples_are_appended_to_what_is_left_of_training(root, tmp_path):
 
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_the_other_parts_stay_as_they_are(root, tmp_path, part):
-    folder = augmented(tmp_path / "set", training(root))
+    folder = toy_sets.augmented(tmp_path / "set", training(root))
     plain = data.load(toy_sets.settings(root), part)
     assert mixed(root, folder, part=part).describe() == plain.describe()
 
@@ -62,7 +51,7 @@ def test_without_extras_nothing_changes(root, nothing):
 
 def test_several_folders_by_commas_and_by_ratio(root, tmp_path):
     names = training(root)
-    a, b = (augmented(tmp_path / name / "set", names) for name in "ab")
+    a, b = (toy_sets.augmented(tmp_path / name / "set", names) for name in "ab")
     source = mixed(root, extra=f"{a}, {b}", extra_share=0.8)
     assert len(source) == 5 * len(names)
     assert len(set(source.names)) == len(source)
@@ -73,7 +62,7 @@ def test_several_folders_by_commas_and_by_ratio(root, tmp_path):
 
 
 def test_released_scale_halves_and_loses_no_target(root, tmp_path):
-    folder = augmented(tmp_path / "set", training(root))
+    folder = toy_sets.augmented(tmp_path / "set", training(root))
     native = mixed(root, folder)
     for scale in ("released", 0.5, "0.5"):
         half = mixed(root, folder, extra_scale=scale)
@@ -89,11 +78,11 @@ def test_released_scale_halves_and_loses_no_target(root, tmp_path):
 @pytest.mark.parametrize("scale", [0, -1, "half", "inf"])
 def test_senseless_scales_are_refused(root, tmp_path, scale):
     with pytest.raises(ValueError, match="data.extra_scale is .*'released'"):
-        mixed(root, augmented(tmp_path / "set", ()), extra_scale=scale)
+        mixed(root, toy_sets.augmented(tmp_path / "set", ()), extra_scale=scale)
 
 
 def test_parents_of_the_test_part_are_refused(root, tmp_path):
-    folder = augmented(tmp_path / "set", (training(root)[0], "scene_8"))
+    folder = toy_sets.augmented(tmp_path / "set", (training(root)[0], "scene_8"))
     with pytest.raises(ValueError, match="1 of the 2 parents are in the test.*scene_8"):
         mixed(root, folder)
     data.load(toy_sets.settings(root, extra=[str(folder)]), "test")
@@ -101,7 +90,7 @@ def test_parents_of_the_test_part_are_refused(root, tmp_path):
 
 def test_parents_of_the_validation_part_are_refused(root, tmp_path):
     (held_out,) = data.load(toy_sets.settings(root), "validation").names
-    folder = augmented(tmp_path / "set", (held_out,))
+    folder = toy_sets.augmented(tmp_path / "set", (held_out,))
     with pytest.raises(
         ValueError, match="are in the validation part.*validation_share"
     ):
@@ -112,15 +101,15 @@ def test_parents_of_the_validation_part_are_refused(root, tmp_path):
 def test_generated_scenes_are_held_out_by_name_as_well(tmp_path):
     counts = {"train": 3, "validation": 0, "test": 2}
     settings = {"name": "synthetic", "split": "", "count": counts, "size": 48}
-    good = augmented(tmp_path / "good", ("train_000000",))
+    good = toy_sets.augmented(tmp_path / "good", ("train_000000",))
     assert len(mixed(tmp_path, good, **settings)) == 5
-    bad = augmented(tmp_path / "bad", ("test_000001",))
+    bad = toy_sets.augmented(tmp_path / "bad", ("test_000001",))
     with pytest.raises(ValueError, match="in the test part: test_000001"):
         mixed(tmp_path, bad, **settings)
 
 
 def test_a_set_without_a_manifest_is_taken_with_a_warning(root, tmp_path, caplog):
-    source = mixed(root, augmented(tmp_path / "set", (), manifest=False))
+    source = mixed(root, toy_sets.augmented(tmp_path / "set", (), manifest=False))
     assert source.describe()["parts"][1]["parents"] is None
     assert "cannot be told" in caplog.text
 
@@ -136,7 +125,7 @@ def test_a_set_without_a_manifest_is_taken_with_a_warning(root, tmp_path, caplog
     ],
 )
 def test_damaged_manifests_are_refused(root, tmp_path, text, message):
-    folder = augmented(tmp_path / "set", ())
+    folder = toy_sets.augmented(tmp_path / "set", ())
     (folder / "manifest.json").write_text(text)
     with pytest.raises(ValueError, match=message):
         mixed(root, folder)
@@ -145,14 +134,14 @@ def test_damaged_manifests_are_refused(root, tmp_path, text, message):
 def test_a_folder_that_is_not_there_is_named(root, tmp_path):
     with pytest.raises(ValueError, match="there is no .*images: make the set"):
         mixed(root, tmp_path / "nowhere")
-    folder = augmented(tmp_path / "set", ())
+    folder = toy_sets.augmented(tmp_path / "set", ())
     (folder / "masks" / "m1.png").unlink()
     with pytest.raises(ValueError, match="1 of 2 masks are missing"):
         mixed(root, folder)
 
 
 def test_the_pipeline_draws_from_both(root, tmp_path):
-    source = mixed(root, augmented(tmp_path / "set", training(root)))
+    source = mixed(root, toy_sets.augmented(tmp_path / "set", training(root)))
 
     def prepare(sample, rng):
         return {"name": np.array(sample["name"].startswith(extras.PREFIX))}

@@ -50,9 +50,24 @@ def test_a_split_for_all_or_one_each(root):
 
 def test_what_is_held_out_is_of_all_sets(root):
     held = data.held_out(block(root))
-    for one in data.singles(block(root)):
-        for part in ("test", "validation"):
-            assert set(data.load(one, part).names) <= set(held[part])
+    for part in ("test", "validation"):
+        names = data.load(block(root), part).names
+        bare = {name.partition(":")[2] for name in names}
+        assert set(held[part]) == set(names) | bare
+
+
+def test_a_set_made_of_several_does_not_leak_into_one(root, tmp_path):
+    """Its manifest names parents as several sets do."""
+    one, _ = data.singles(block(root))
+    for part, refused in (("train", False), ("test", True), ("validation", True)):
+        parent = data.load(block(root), part).names[0]
+        made = toy_sets.augmented(tmp_path / part, (parent,))
+        settings = ConfigDict({**one, "extra": str(made)})
+        if refused:
+            with pytest.raises(ValueError, match=f"in the {part} part: {parent}"):
+                data.load(settings, "train")
+        else:
+            assert len(data.load(settings, "train")) == len(data.load(one, "train")) + 2
 
 
 def test_generated_scenes_may_join_training_alone(root):
@@ -77,8 +92,14 @@ def test_errors_are_sentences(root):
 
 
 def test_check_looks_at_each_set(root, capsys):
-    assert check.run(ConfigDict({"data": block(root)})) in (0, 1)
+    config = ConfigDict({"data": block(root)})
+    assert check.run(config) == 0
     told = capsys.readouterr().out
-    assert told.count("problems:") == 2
+    assert told.count("problems: 0") == 2
     for title in ("NUAA-SIRST", "NUDT-SIRST"):
         assert title in told
+    # What is wrong with one does not hide the other.
+    config.data.split = "nothing,50_50"
+    assert check.run(config) == 1
+    told = capsys.readouterr().out
+    assert "PROBLEM: " in told and "'nothing'" in told and "problems: 0" in told

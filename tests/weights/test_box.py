@@ -43,7 +43,12 @@ def test_fixed_networks_come_along_and_paths_stay_behind(tmp_path):
         "teacher": {"params": params},
     }
     data = {"root": "/home/somebody/data", "name": "nuaa_sirst"}
-    config = {"name": "toy", "data": data, "sides": [1, 2]}
+    config = {
+        "name": "toy",
+        "data": data,
+        "sides": [1, 2],
+        "sets": "/home/somebody/a,/b/c",
+    }
     source, small = tmp_path / "best.safetensors", tmp_path / "toy.safetensors"
     store.save(source, variables, {"config": config, "step": 3})
     box.pack(source, small)
@@ -51,7 +56,10 @@ def test_fixed_networks_come_along_and_paths_stay_behind(tmp_path):
     assert set(half) == {"params", "batch_stats", "frozen"}
     kept = half["frozen"]["unet"]["batch_stats"]["mean"]
     np.testing.assert_array_equal(kept, stats["mean"])
-    assert about["config"] == config | {"data": data | {"root": "data"}}
+    assert about["config"] == config | {
+        "data": data | {"root": "data"},
+        "sets": "a,c",
+    }
     assert b"somebody" not in small.read_bytes()
 
 
@@ -71,15 +79,17 @@ def test_large_weights_are_cut_and_read_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr(box, "LARGEST", 100)
     monkeypatch.setattr(box, "BOX", tmp_path)
     box.pack(source, target)
-    parts = store.volumes(target, 3)
+    parts = [target, store.volume(target, 2), store.volume(target, 3)]
     assert all(part.is_file() for part in parts)
     assert box.names() == ["best", "toy"]
     found, about = store.load(target)
     assert about == ABOUT and set(found["params"]) == set(params)
     np.testing.assert_array_equal(found["params"]["layer4"], params["layer4"])
-    parts[1].unlink()
-    with pytest.raises(FileNotFoundError, match=r"goes on in .*toy\.2\.safetensors"):
-        store.load(target)
+    # A volume of other weights is no better than none.
+    for spoil in (lambda: parts[2].replace(parts[1]), parts[1].unlink):
+        spoil()
+        with pytest.raises(ValueError, match=r"goes on in .*toy\.2\.safetensors"):
+            store.load(target)
 
 
 def test_weights_are_found_by_name_or_by_file(source, tmp_path, monkeypatch):

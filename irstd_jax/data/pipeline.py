@@ -14,6 +14,8 @@ import numpy as np
 
 from irstd_jax.data import transforms
 
+KEPT_BYTES = 2**29  # of decoded samples, by each process
+
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
@@ -71,6 +73,30 @@ def preparation(settings):
     )
 
 
+class Kept:
+    """A source whose samples stay in memory once read, as long as `limit` bytes last.
+
+    Decoding is a third of what a training sample costs. Whoever reads a sample leaves
+    its arrays as they are; threads may read one sample at once, which does no harm.
+    """
+
+    def __init__(self, source, limit=KEPT_BYTES):
+        self.source, self.left, self.samples = source, limit, {}
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        sample = self.samples.get(index)
+        if sample is None:
+            sample = self.source[index]
+            size = sample["image"].nbytes + sample["mask"].nbytes
+            if size <= self.left:
+                self.left -= size
+                self.samples[index] = sample
+        return sample
+
+
 def training_batches(
     source, prepare, batch_size, seed, process_index=0, process_count=1, threads=4
 ):
@@ -92,7 +118,7 @@ def training_batches(
             f"data.batch_size {batch_size} is not a multiple of the "
             f"{process_count} processes"
         )
-    local = batch_size // process_count
+    source, local = Kept(source), batch_size // process_count
     rows = range(process_index * local, (process_index + 1) * local)
 
     def load(batch, indices):

@@ -88,8 +88,10 @@ def padded(array, size):
     """
     for axis, target in enumerate(size):
         n = array.shape[axis]
+        if n >= target:
+            continue
         widths = [(0, 0)] * array.ndim
-        widths[axis] = (0, max(target - n, 0))
+        widths[axis] = (0, target - n)
         mode = "reflect" if target < 2 * n else "edge"
         array = np.pad(array, widths, mode=mode)
     return array
@@ -123,9 +125,12 @@ def crop(sample, rng, size, target_share=0.5):
     lows = highs = None
     labels, n = components(mask)
     if n and rng.random() < target_share:
-        pixels = np.argwhere(labels == rng.integers(1, n + 1))
-        lows, highs = pixels.min(axis=0), pixels.max(axis=0)
+        chosen = rng.integers(1, n + 1)
+        box = ndimage.find_objects(labels)[chosen - 1]
+        lows = np.array([extent.start for extent in box])
+        highs = np.array([extent.stop - 1 for extent in box])
         if np.any(highs - lows >= size):
+            pixels = np.argwhere(labels == chosen)
             lows = highs = pixels[rng.integers(len(pixels))]
     starts = []
     for axis, side in enumerate(size):
@@ -186,6 +191,8 @@ def zoom(sample, factor):
     """
     h, w = sample["mask"].shape[:2]
     size = max(round(h * factor), 1), max(round(w * factor), 1)
+    if size == (h, w):
+        return sample
     image = resampled(sample["image"], size, Image.Resampling.BILINEAR)
     labels, n = components(sample["mask"])
     mask = np.zeros((*size, 1), np.uint8)
@@ -200,18 +207,19 @@ def covered(mask, size):
 
     Exact areas: Pillow's box filter rounds to whole pixels, and skips some.
     """
+    # A target is a speck: all is summed over its own rows and columns alone.
+    ends = [np.flatnonzero(mask.any(axis=other)) for other in (1, 0)]
+    own = [np.arange(i[0], i[-1] + 1) if i.size else np.arange(1) for i in ends]
     rows, columns = (
-        _overlaps(old, new) for old, new in zip(mask.shape, size, strict=True)
+        _overlaps(cells, old, new)
+        for cells, old, new in zip(own, mask.shape, size, strict=True)
     )
-    # A target is a speck: the products run over its own rows and columns alone.
-    nonzero = np.nonzero(mask) if mask.any() else ([0], [0])
-    own = tuple(slice(np.min(i), np.max(i) + 1) for i in nonzero)
-    return rows[:, own[0]] @ mask[own] @ columns[:, own[1]].T
+    return rows @ mask[np.ix_(*own)] @ columns.T
 
 
-def _overlaps(old, new):
-    """(new, old): the share of each new cell that each old one fills."""
-    edges, cells = np.linspace(0, old, new + 1)[:, None], np.arange(old)
+def _overlaps(cells, old, new):
+    """(new, cells): the share of each new cell that each of these old ones fills."""
+    edges = np.linspace(0, old, new + 1)[:, None]
     shared = np.minimum(edges[1:], cells + 1) - np.maximum(edges[:-1], cells)
     return np.maximum(shared, 0) * new / old
 

@@ -13,7 +13,8 @@ class Numbers:
         return 7
 
     def __getitem__(self, i):
-        return {"name": str(i), "image": np.full((4, 4, 1), i, np.float32)}
+        image = np.full((4, 4, 1), i, np.float32)
+        return {"name": str(i), "image": image, "mask": np.zeros((4, 4, 1), np.uint8)}
 
 
 def with_noise(sample, rng):
@@ -51,6 +52,23 @@ def test_the_stream_goes_on_from_its_state():
     other = stream(threads=1)
     other.set_state(place)
     np.testing.assert_array_equal(take(other, 4), expected)
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, 0), (79, 0), (239, 2), (10**6, 7)])
+def test_samples_stay_in_memory_up_to_a_limit(limit, kept):
+    """A sample has 64 + 16 bytes; what no longer fits is read again each time."""
+    read = []
+
+    class Counted(Numbers):
+        def __getitem__(self, i):
+            read.append(i)
+            return super().__getitem__(i)
+
+    source = pipeline.Kept(Counted(), limit)
+    for _ in range(3):
+        values = [int(source[i]["image"][0, 0, 0]) for i in range(len(source))]
+        assert values == list(range(7))
+    assert read == [*range(7), *range(kept, 7), *range(kept, 7)]
 
 
 def test_seeds_differ_and_repeat():

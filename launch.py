@@ -1,4 +1,4 @@
-"""irstd_jax: train, evaluate, predict, augment, convert, export, benchmark, check.
+"""irstd_jax: train, evaluate, predict, augment, compare, export, benchmark and more.
 
   python launch.py                                        the quick start
   python launch.py --config=configs/nuaa_sirst.py:small   train a recipe's variant
@@ -7,6 +7,7 @@
   python launch.py --mode=predict   --workdir=runs/one --input=FOLDER --output=OUT
                    (--samples=N: with the probability of each target, from N samples)
   python launch.py --mode=augment   --config=configs/diff_mosaic/augment.py:small
+  python launch.py --mode=compare   --config=configs/compare.py
   python launch.py --mode=convert   --input=theirs.pt --output=ours.safetensors
   python launch.py --mode=export    --workdir=runs/one --output=FILE.stablehlo  (.onnx)
   python launch.py --mode=benchmark --config=configs/irstd1k.py
@@ -30,6 +31,7 @@ MODES = {  # mode: the flags that it takes beside config and workdir
     "evaluate": (),
     "predict": ("input", "output", "overwrite", "samples"),
     "augment": ("output", "overwrite"),
+    "compare": (),
     "convert": ("input", "output", "overwrite", "key"),
     "export": ("output", "overwrite"),
     "benchmark": (),

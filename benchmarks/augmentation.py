@@ -6,14 +6,16 @@
 trains the detector on the real images alone ("real") and on real and made images
 together, all by the same recipe and number of steps, for each seed, and evaluates the
 last step on the test part at native size: nothing is chosen. A run that is cut goes on
-by the same command; several commands, each with its own seeds or sets, may share a
-workdir. WORKDIR/table.json holds the recipe and the scores, of all runs of the workdir
-and of those that it held before: what is in it is not trained again, so that earlier
-results can be put there to go on from. Prints a table of mean and standard deviation
-over the seeds, and of the IoU's difference from "real" of the same seed, and writes it
-to WORKDIR/table.md.
+by the same command; several commands may share a workdir, for a run that one of them is
+at is passed over by the others. WORKDIR/table.json holds the recipe and the scores, of
+all runs of the workdir and of those that it held before: what is in it is not trained
+again, so that earlier results can be put there to go on from. Prints a table of mean
+and standard deviation over the seeds, and of the IoU's difference from "real" of the
+same seed, and writes it to WORKDIR/table.md.
 """
 
+import contextlib
+import fcntl
 import pathlib
 import sys
 
@@ -48,16 +50,31 @@ def main(argv):
     rows = scores(folder)
     for seed in FLAGS.seeds:
         for name, extra in sets.items():
-            if seed in rows.get(name, {}):
-                continue
-            if trained(folder / f"{name}_{seed}", int(seed), extra):
-                return 143
-            # Other commands may have ended runs since.
+            run = folder / f"{name}_{seed}"
+            with claimed(run) as ours:
+                rows = scores(folder)  # other commands may have ended runs since
+                if not ours or seed in rows.get(name, {}):
+                    continue
+                if trained(run, int(seed), extra):
+                    return 143
             rows = scores(folder)
             files.write_json(folder / "table.json", made_by() | {"scores": rows})
             files.write_text(folder / "table.md", table(rows))
     print(table(rows))
     return 0
+
+
+@contextlib.contextmanager
+def claimed(run):
+    """Whether this process may train a run; what a killed one claimed is free again."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    with open(run.with_suffix(".lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
 
 
 def made_by():

@@ -94,15 +94,16 @@ def program_cache(wanted):
         compilation_cache.reset_cache()
 
 
-def measured(config):
-    """The JSON-able report of a config."""
+def measured(config, training=True):
+    """The JSON-able report of a config; without `training`, of inference alone."""
     settings, task = config.benchmark, tasks.build(config)
     key = jax.random.key(config.seed)
     variables = jax.device_put(inference.initial(config, task, key))
     size = train_size(config)
     batch_size = settings.train_batch_size or config.data.batch_size
     programs = inference_programs(task, variables, settings, config.data.channels)
-    programs["train_step"] = train_program(config, variables, size, batch_size)
+    if training:
+        programs["train_step"] = train_program(config, variables, size, batch_size)
     rows, compiled = {}, {}
     for name, program in programs.items():
         compiled[name], rows[name] = cost(program, settings.repeats)
@@ -126,7 +127,7 @@ def measured(config):
         "parameters": parameters(variables["params"]),
         "images_per_second": settings.batch_size / rows["predict"]["seconds"],
         "seconds_per_image": rows["predict"]["seconds"] / settings.batch_size,
-        "train_step_seconds": rows["train_step"]["seconds"],
+        "train_step_seconds": rows["train_step"]["seconds"] if training else None,
         "peak_memory_bytes": {k: row["peak_memory_bytes"] for k, row in rows.items()},
         "parts": rows,
         "end_to_end": flow,

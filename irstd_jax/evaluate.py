@@ -91,7 +91,7 @@ def weights_label(about):
     return f"{name}, converted from {about.get('source', '?')}"
 
 
-def judge(config, predict, source, limit=0, progress=False, calibrate=True):
+def judge(config, predict, source, limit=0, progress=False, calibrate=True, each=None):
     """Predicts and counts the images of a source.
 
     Args:
@@ -101,6 +101,7 @@ def judge(config, predict, source, limit=0, progress=False, calibrate=True):
       limit: of images, evenly chosen; 0 for all.
       progress: show a bar.
       calibrate: count what a report says of calibration and of samples, too.
+      each: called with every sample and its maps by mode, in no order.
 
     Returns:
       A `Judged`.
@@ -123,6 +124,8 @@ def judge(config, predict, source, limit=0, progress=False, calibrate=True):
         done = tqdm(done, total=len(chosen), unit="image", desc="evaluate")
     rows, pictures, modes = [], [], []
     for sample, prediction in done:
+        if each is not None:
+            each(sample, prediction)
         truth = sample["mask"][..., 0]
         modes = [mode for mode in tasks.MODES if mode in prediction]
         state = states(settings, prediction, modes, truth, calibrate)

@@ -11,6 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from irstd_jax import inference, tasks, train
+from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
 NEEDS = {  # the recipes that a stage's weights come from, in their order
@@ -53,7 +54,7 @@ def provide(config, workdir, stages):
         )
     for name in dict.fromkeys(needed):
         folder, recipe = workdir / "priors" / name, recipe_of(config, workdir, name)
-        if finished(folder, recipe):
+        if checkpoint.ended(folder, recipe.num_steps):
             continue
         print(f"{name}: trained in {folder}, on the training part alone")
         code = train.run(recipe, folder)
@@ -84,11 +85,6 @@ def weights_file(config, workdir, name):
     if given(config, name):
         return box.locate(config.augment.weights[name])
     return workdir / "priors" / name / inference.BEST
-
-
-def finished(folder, recipe):
-    """True where a prior's training has reached its last step."""
-    return (folder / "checkpoints" / str(recipe.num_steps)).is_dir()
 
 
 def trained(config, workdir, stage):

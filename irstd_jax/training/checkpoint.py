@@ -80,6 +80,11 @@ def begun(workdir):
     return any(path.name.isdigit() for path in folder.glob("*"))
 
 
+def ended(workdir, step):
+    """Whether the run in a workdir has reached this step, its last."""
+    return (pathlib.Path(workdir) / "checkpoints" / str(step)).is_dir()
+
+
 def guard_config(workdir, config):
     """Writes config.json into a new run, or checks that it is the run's own.
 

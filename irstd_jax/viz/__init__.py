@@ -1,11 +1,12 @@
 """Pictures for people: every function takes arrays and returns uint8 (h, w, 3)."""
 
-from irstd_jax.viz.canvas import HIT, MISS, PREDICTION, WRONG, contact_sheet
+from irstd_jax.viz.canvas import HIT, MISS, PREDICTION, WRONG, contact_sheet, grey
 from irstd_jax.viz.curves import (
     over_evaluations,
     pd_fa,
     reliability,
     roc,
+    tradeoff,
     training_curve,
 )
 from irstd_jax.viz.figures import (
@@ -15,7 +16,7 @@ from irstd_jax.viz.figures import (
     sampling_strip,
     wavelet,
 )
-from irstd_jax.viz.overlays import overlay
+from irstd_jax.viz.overlays import overlay, verdict
 from irstd_jax.viz.uncertainty import uncertainty
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "WRONG",
     "activation",
     "contact_sheet",
+    "grey",
     "over_evaluations",
     "overlay",
     "pd_fa",
@@ -33,7 +35,9 @@ __all__ = [
     "residual",
     "roc",
     "sampling_strip",
+    "tradeoff",
     "training_curve",
     "uncertainty",
+    "verdict",
     "wavelet",
 ]

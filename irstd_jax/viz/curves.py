@@ -6,7 +6,7 @@ Figures are drawn by matplotlib's Figure objects alone: no pyplot, no global sta
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 # Okabe and Ito's colours; the dashes tell lines apart in print.
 STYLES = [
@@ -132,6 +132,31 @@ def over_evaluations(lines):
     ):
         draw(axes, drawn, marker="o", markersize=3)
         axes.set(title=score, xlabel="network evaluations", xscale="log")
+    return render(figure)
+
+
+def tradeoff(points, cost, score):
+    """A score over what it costs, {title: {name: (cost, score)}}, an axis a title.
+
+    `cost` and `score` name the axes; cost is logarithmic.
+    """
+    figure = Figure(figsize=(4.6 * len(points), 3.8), dpi=120, layout="constrained")
+    for axes, (title, named) in zip(
+        figure.subplots(1, len(points), squeeze=False)[0], points.items(), strict=True
+    ):
+        for number, (name, (x, y)) in enumerate(named.items()):
+            colour, _ = STYLES[number % len(STYLES)]
+            axes.plot([x], [y], "o", color=colour)
+            axes.annotate(
+                name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8
+            )
+        axes.set(title=title, xlabel=cost, ylabel=score, xscale="log")
+        axes.margins(0.25, 0.15)
+        # From one end to the other may be less than a power of ten.
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(alpha=0.3)
     return render(figure)
 
 

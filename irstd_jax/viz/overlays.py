@@ -52,6 +52,20 @@ def overlay(image, prediction, truth=None, boxes=None, texts=None):
     return legend(picture, marks, truth is not None)
 
 
+def verdict(image, prediction, truth):
+    """The image with hits, false alarms and misses pointed at: `overlay` in one cell.
+
+    Args and colours as of `overlay`; no zooms, no numbers.
+    """
+    image = canvas.plane(image)
+    prediction, truth = canvas.plane(prediction) > 0, canvas.plane(truth) > 0
+    marks = find_marks(prediction, truth)
+    scale = magnification(image.shape)
+    base = canvas.enlarge(canvas.grey(image), scale)
+    drawn = outlined(base, prediction, truth, scale)
+    return point_at(drawn, marks, scale, [""] * len(marks))
+
+
 def magnification(shape):
     """How often pixels are repeated: 2 at 256 pixels, 4 at 135, 1 from 480 on."""
     return int(np.clip(-(-480 // max(shape)), 1, 4))

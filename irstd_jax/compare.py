@@ -1,0 +1,206 @@
+"""Many systems on several data sets under one protocol, in one table.
+
+For each system, data set and seed there is a run in WORKDIR/runs/SYSTEM.SET.SEED, as
+train and evaluate leave it: what lacks is trained by the system's recipe, what has
+weights already (`systems.NAME.weights.SET`) is judged by these, and all are judged by
+the config's one block `evaluation`. What is there is not done again, so that a cut
+comparison goes on by the same command, and a complete one takes seconds. Then tables
+and figures are written into WORKDIR (comparison.py).
+
+With `minutes` every system trains as many steps as its own step takes of that time on
+this machine, so that all get the same work of the processor and not the same steps.
+"""
+
+import functools
+import pathlib
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from irstd_jax import (
+    benchmark,
+    comparison,
+    data,
+    evaluate,
+    files,
+    inference,
+    tasks,
+    train,
+)
+from irstd_jax.training import checkpoint
+from irstd_jax.weights import box, store
+
+ASKED = "asked.json"
+
+
+class Job(NamedTuple):
+    """One system on one set with one seed: its folder, and its recipe for that set."""
+
+    system: str
+    set: str
+    seed: int
+    folder: pathlib.Path
+    recipe: ConfigDict
+
+
+def run(config, workdir):
+    """Trains and judges what lacks, and writes table and figures.
+
+    Returns:
+      0, or 143 where SIGTERM came while a system was trained.
+
+    Raises:
+      ValueError: nothing to compare, unknown systems or sets.
+      FileNotFoundError: a set, or weights that are named.
+    """
+    workdir, config = pathlib.Path(workdir), chosen(config)
+    planned = jobs(config, workdir)
+    for number, job in enumerate(planned, start=1):
+        if done(job):
+            continue
+        print(f"[{number}/{len(planned)}] {job.folder.name}")
+        code = finish(config, workdir, job)
+        if code:
+            return code
+    costs = {system: cost(config, workdir, system) for system in config.systems}
+    comparison.write(config, workdir, planned, costs)
+    return 0
+
+
+def chosen(config):
+    """The config with the systems and sets of `only`; refuses what is not there."""
+    config = ConfigDict(config.to_dict())
+    for kind in ("systems", "sets"):
+        names = [name.strip() for name in config.only[kind].split(",") if name.strip()]
+        unknown = sorted(set(names) - set(config[kind]))
+        if unknown:
+            raise ValueError(
+                f"only.{kind} names {unknown[0]!r}; choose from {sorted(config[kind])}"
+            )
+        config[kind] = {n: config[kind][n] for n in names or list(config[kind])}
+        if not config[kind]:
+            raise ValueError(f"{kind} is empty: there is nothing to compare")
+    if not config.seeds:
+        raise ValueError("seeds is empty: --config.seeds='(0,1,2)'")
+    return config
+
+
+# --- what is to be done ---------------------------------------------------------------
+
+
+def jobs(config, workdir):
+    """All jobs, set by set; weights that are given are judged with the first seed."""
+    return [
+        Job(system, name, seed, folder(workdir, system, name, seed), recipe)
+        for name in config.sets
+        for system, block in config.systems.items()
+        for seed in (config.seeds[:1] if block.weights.get(name) else config.seeds)
+        for recipe in [tailored(config, system, name, seed)]
+    ]
+
+
+def folder(workdir, system, name, seed):
+    return workdir / "runs" / f"{system}.{name}.{seed}"
+
+
+def tailored(config, system, name, seed):
+    """A system's recipe on one of the sets, under the one protocol."""
+    block = config.systems[system]
+    recipe = ConfigDict(block.recipe.to_dict())
+    recipe.name, recipe.seed = f"{system}_{name}", seed
+    recipe.data = ConfigDict(recipe.data.to_dict() | config.sets[name].to_dict())
+    recipe.data.root = config.root
+    recipe.evaluation = ConfigDict(
+        recipe.evaluation.to_dict() | config.evaluation.to_dict() | {"at_end": False}
+    )
+    recipe.weights = block.weights.get(name, "")
+    return recipe
+
+
+def asked(job):
+    """What a judgement depends on beside the weights of its own run."""
+    facts = {
+        "evaluation": job.recipe.evaluation.to_dict(),
+        "mode": job.recipe.predict.mode,
+        "data": {k: job.recipe.data[k] for k in ("name", "split", "mask_threshold")},
+    }
+    if job.recipe.weights:
+        facts["weights"] = store.digest(box.locate(job.recipe.weights))
+    if "sampling" in job.recipe:
+        facts["sampling"] = job.recipe.sampling.to_dict()
+    return files.as_json(facts)
+
+
+def done(job):
+    """Whether a job has been judged, as it is asked for now."""
+    path = job.folder / ASKED
+    return path.exists() and files.read_json(path) == asked(job)
+
+
+def finish(config, workdir, job):
+    """Trains where weights lack, and judges; returns 0, or 143 after SIGTERM."""
+    if not job.recipe.weights:
+        recipe = within_budget(config, workdir, job)
+        if not checkpoint.ended(job.folder, recipe.num_steps):
+            code = train.run(recipe, job.folder)
+            if code:
+                return code
+    judge(job)
+    return 0
+
+
+def within_budget(config, workdir, job):
+    """The recipe with as many steps as `config.minutes` hold, if they are limited."""
+    if not config.minutes:
+        return job.recipe
+    recipe = ConfigDict(job.recipe.to_dict())
+    seconds = cost(config, workdir, job.system)["train_step_seconds"]
+    steps = max(1, int(60 * config.minutes / seconds))
+    recipe.num_steps = recipe.evaluate_every = steps
+    recipe.optimizer.warmup = min(recipe.optimizer.warmup, steps // 10)
+    return recipe
+
+
+def judge(job):
+    """Writes report.json, its pictures and the masks of a job into its folder."""
+    (job.folder / ASKED).unlink(missing_ok=True)
+    recipe, variables, about = inference.trained(job.recipe, job.folder)
+    task, source = tasks.build(recipe), data.load(recipe.data, recipe.evaluation.part)
+    shown = recipe.predict.mode
+    predict = inference.predictor(task, keep=(shown,))
+    predict = functools.partial(predict, jax.device_put(variables))
+    level, masks = evaluate.threshold(recipe.evaluation, shown), {}
+
+    def keep(sample, prediction):
+        masks[sample["name"]] = prediction[shown][..., 0] > level
+
+    judged = evaluate.judge(recipe, predict, source, progress=True, each=keep)
+    label = evaluate.weights_label(about)
+    report = evaluate.make_report(recipe, judged, source, task, label)
+    report["mode"], report["trained_steps"] = shown, about.get("step")
+    evaluate.write(job.folder, report, judged)
+    comparison.write_masks(job.folder, masks)
+    files.write_json(job.folder / ASKED, asked(job))
+
+
+def cost(config, workdir, system):
+    """What a system costs on this machine: `benchmark.measured`, taken once."""
+    path = workdir / "costs" / f"{system}.json"
+    name = next(iter(config.sets))
+    recipe = tailored(config, system, name, config.seeds[0])
+    if recipe.weights:
+        recipe, _, _ = inference.trained(recipe, workdir)
+    recipe.benchmark = ConfigDict(
+        recipe.benchmark.to_dict() | config.benchmark.to_dict()
+    )
+    facts = {k: recipe[k].to_dict() for k in ("benchmark", "model")}
+    facts = files.as_json(facts | {"training": config.minutes > 0})
+    if path.exists():
+        known = files.read_json(path)
+        if known.pop("asked") == facts:
+            return known
+    print(f"what {system} costs")
+    report = files.as_json(benchmark.measured(recipe, training=config.minutes > 0))
+    files.write_json(path, {"asked": facts} | report)
+    return report

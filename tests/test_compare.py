@@ -1,0 +1,218 @@
+"""The verb compare: what is done once, what is done again, what is told."""
+
+import csv
+import functools
+import json
+import shutil
+
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from configs import compare as recipe
+from irstd_jax import benchmark, compare, comparison, data, evaluate, files, train
+
+
+@functools.cache
+def tiny():
+    """The tiny comparison, of one detector alone."""
+    config = recipe.get_config("tiny")
+    config.only.systems = "acm_fpn"
+    config.systems.acm_fpn.recipe.num_steps = 2
+    return config
+
+
+def small(**changes):
+    config = ConfigDict(tiny().to_dict())
+    config.update(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A comparison of a detector with itself, whose weights are given the second time.
+
+    The second is named as a system of its own.
+    """
+    folder = tmp_path_factory.mktemp("compare")
+    config = small()
+    assert compare.run(config, folder) == 0
+    return folder
+
+
+def twice(workdir):
+    """The config whose second system is judged by the first one's weights."""
+    config = small()
+    config.systems.acm_unet.recipe = config.systems.acm_fpn.recipe
+    weights = workdir / "runs" / "acm_fpn.synthetic.0" / "best.safetensors"
+    config.systems.acm_unet.weights.synthetic = str(weights)
+    config.only.systems = "acm_fpn, acm_unet"
+    return config
+
+
+def rows(workdir):
+    return {
+        row["system"]: row for row in files.read_json(workdir / "table.json")["rows"]
+    }
+
+
+def test_given_weights_score_as_their_own_run(workdir, monkeypatch):
+    monkeypatch.setattr(train, "run", never)
+    assert compare.run(twice(workdir), workdir) == 0
+    told = rows(workdir)
+    assert told["acm_fpn"]["scores"] == told["acm_unet"]["scores"]
+    assert (
+        told["acm_fpn"]["steps"] == 2 and 0 < told["acm_fpn"]["scores"]["AUC"]["mean"]
+    )
+    with (workdir / "table.csv").open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert first["IoU"] == second["IoU"] and first["system"] == "acm_fpn"
+    text = (workdir / "table.md").read_text(encoding="utf-8")
+    assert "3 test images" in text and "| acm_unet | 0 |" in text
+    for name in ("roc", "pd_fa", "hard"):
+        assert (workdir / f"{name}.synthetic.png").stat().st_size > 1000
+    assert (workdir / "tradeoff.png").is_file() and (workdir / "table.tex").is_file()
+
+
+def never(*args, **fields):
+    raise AssertionError("this was done already")
+
+
+def test_nothing_is_done_twice(workdir, monkeypatch):
+    for module, name in ((train, "run"), (evaluate, "judge"), (benchmark, "measured")):
+        monkeypatch.setattr(module, name, never)
+    before = (workdir / "table.json").read_text()
+    (workdir / "table.json").unlink()
+    config = twice(workdir) if "acm_unet" in before else small()
+    assert compare.run(config, workdir) == 0
+    assert (workdir / "table.json").read_text() == before
+
+
+def test_another_protocol_judges_again_without_training(workdir, tmp_path, monkeypatch):
+    """Where all is a target, IoU is the share of the pixels that are."""
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    monkeypatch.setattr(train, "run", never)
+    config = small()
+    config.evaluation.threshold = 0.001
+    assert compare.run(config, copy) == 0
+    source = data.load(compare.jobs(config, copy)[0].recipe.data, "test")
+    masks = [source[i]["mask"] for i in range(len(source))]
+    share = sum(m.sum() for m in masks) / sum(m.size for m in masks)
+    assert rows(copy)["acm_fpn"]["scores"]["IoU"]["mean"] == pytest.approx(share)
+
+
+def test_masks_are_those_of_the_report(workdir, tmp_path):
+    """The IoU of the masks that are kept, by hand, is that of the report."""
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    config = small()
+    config.evaluation.threshold = 0.01
+    job = compare.jobs(compare.chosen(config), copy)[0]
+    folder = job.folder
+    assert folder == copy / "runs" / "acm_fpn.synthetic.0"
+    compare.judge(job)
+    masks, source = comparison.read_masks(folder), data.load(job.recipe.data, "test")
+    truth = {
+        s["name"]: s["mask"][..., 0] > 0 for s in map(source.__getitem__, range(3))
+    }
+    assert masks.keys() == truth.keys()
+    both = sum((masks[n] & truth[n]).sum() for n in truth)
+    either = sum((masks[n] | truth[n]).sum() for n in truth)
+    assert 0 < both < either
+    report = json.loads((folder / "report.json").read_text())
+    assert report["modes"]["discriminative"]["IoU"] == pytest.approx(both / either)
+
+
+def test_an_interrupted_training_ends_the_comparison(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "run", lambda config, workdir: train.INTERRUPTED)
+    monkeypatch.setattr(compare, "judge", never)
+    assert compare.run(small(), tmp_path) == train.INTERRUPTED
+    assert not (tmp_path / "table.json").exists()
+
+
+def test_minutes_are_as_many_steps_as_they_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "cost", lambda *_: {"train_step_seconds": 0.25})
+    config = compare.chosen(small(minutes=2.0))
+    job = compare.jobs(config, tmp_path)[0]
+    assert compare.within_budget(config, tmp_path, job).num_steps == 480
+    assert job.recipe.num_steps == 2  # of its own
+
+
+def test_sets_seeds_and_protocol_reach_every_recipe(tmp_path):
+    config = small(seeds=(3, 4))
+    config.only.systems = "acm_fpn,realtime"
+    config.systems.realtime.weights.synthetic = "a.safetensors"
+    config.evaluation.matching = "overlap"
+    jobs = compare.jobs(compare.chosen(config), tmp_path)
+    told = [(job.system, job.seed, job.recipe.seed) for job in jobs]
+    assert told == [("acm_fpn", 3, 3), ("acm_fpn", 4, 4), ("realtime", 3, 3)]
+    assert len({job.folder for job in jobs}) == 3
+    for job in jobs:
+        assert job.recipe.evaluation.matching == "overlap"
+        assert job.recipe.data.name == "synthetic" and job.recipe.data.size == 32
+    assert not tiny().systems.realtime.weights.synthetic
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("systems", "acm_fpn,unknown", "only.systems names 'unknown'; choose from"),
+        ("sets", "nuaa", "only.sets names 'nuaa'; choose from"),
+    ],
+)
+def test_unknown_names_are_refused(field, value, words, tmp_path):
+    config = small()
+    config.only[field] = value
+    with pytest.raises(ValueError, match=words):
+        compare.run(config, tmp_path)
+
+
+def test_no_seed_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="seeds is empty"):
+        compare.run(small(seeds=()), tmp_path)
+
+
+# --- comparison.py --------------------------------------------------------------------
+
+
+def test_masks_come_back(tmp_path):
+    rng = np.random.default_rng(0)
+    masks = {name: rng.random((7, 9)) > 0.5 for name in ("a/b", "ü", "mask_0")}
+    comparison.write_masks(tmp_path, masks)
+    back = comparison.read_masks(tmp_path)
+    assert back.keys() == masks.keys()
+    assert all(np.array_equal(back[name], masks[name]) for name in masks)
+
+
+def test_iou_of_masks():
+    a, b = np.zeros((2, 4, 4), bool)
+    assert comparison.iou(a, b) == 1
+    a[0, :3], b[0, 1:] = True, True
+    assert comparison.iou(a, b) == pytest.approx(2 / 4)
+
+
+def test_images_are_hard_where_systems_fail():
+    truth = np.zeros((8, 8, 1), np.uint8)
+    truth[2, 2] = truth[6, 6] = 1
+    sample = {"name": "a", "mask": truth}
+    hit, none = truth[..., 0] > 0, np.zeros((8, 8), bool)
+    good = comparison.difficulty(sample, {"one": {"a": hit}, "two": {"a": hit}})
+    half = comparison.difficulty(sample, {"one": {"a": hit}, "two": {"a": none}})
+    assert (good, half) == ((1.0, -2), (0.5, -2))
+
+
+def test_scores_are_told_with_their_spread():
+    one = {"mean": 0.5, "deviation": None, "interval": [0.25, 0.75]}
+    assert comparison.spread("IoU", one) == "0.5000 (0.2500-0.7500)"
+    several = {"mean": 2e-5, "deviation": 1e-6, "interval": None}
+    assert comparison.spread("Fa", several) == "20.00 ± 1.00"
+
+
+def test_claims_say_what_differs():
+    figure = {"source": "basic_irstd", "IoU": 0.7482, "Pd": 0.9354, "Fa": 38.28e-6}
+    assert comparison.claim(figure | {"differs": []}) == (
+        "0.748 / 0.935 / 38.28 BasicIRSTD (same protocol)"
+    )
+    told = comparison.claim(
+        figure | {"Pd": None, "differs": ["256 px", "best on test"]}
+    )
+    assert told == "0.748 / - / 38.28 BasicIRSTD (256 px, best on test)"

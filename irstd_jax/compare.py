@@ -3,9 +3,11 @@
 For each system, data set and seed there is a run in WORKDIR/runs/SYSTEM.SET.SEED, as
 train and evaluate leave it: what lacks is trained by the system's recipe, what has
 weights already (`systems.NAME.weights.SET`) is judged by these, and all are judged by
-the config's one block `evaluation`. What is there is not done again, so that a cut
-comparison goes on by the same command, and a complete one takes seconds. Then tables
-and figures are written into WORKDIR (comparison.py).
+the config's one block `evaluation`. A system that `learns` "its own" is trained once,
+in WORKDIR/runs/SYSTEM.SEED, on the data of its recipe, and judged on every set. What is
+there is not done again, so that a cut comparison goes on by the same command, and a
+complete one takes seconds. Then tables and figures are written into WORKDIR
+(comparison.py).
 
 With `minutes` every system trains as many steps as its own step takes of that time on
 this machine, so that all get the same work of the processor and not the same steps.
@@ -34,14 +36,25 @@ from irstd_jax.weights import box, store
 ASKED = "asked.json"
 
 
+LEARNS = ("set", "its own")
+
+
 class Job(NamedTuple):
-    """One system on one set with one seed: its folder, and its recipe for that set."""
+    """One system on one set with one seed.
+
+    Attributes:
+      folder: where it is judged.
+      recipe: by which it is judged.
+      training: (recipe, folder) of where its weights come from, or None where they are
+        given.
+    """
 
     system: str
     set: str
     seed: int
     folder: pathlib.Path
     recipe: ConfigDict
+    training: tuple | None
 
 
 def run(config, workdir):
@@ -81,6 +94,11 @@ def chosen(config):
         config[kind] = {n: config[kind][n] for n in names or list(config[kind])}
         if not config[kind]:
             raise ValueError(f"{kind} is empty: there is nothing to compare")
+    for system, block in config.systems.items():
+        if block.learns not in LEARNS:
+            raise ValueError(
+                f"systems.{system}.learns {block.learns!r}: choose from {list(LEARNS)}"
+            )
     if not config.seeds:
         raise ValueError("seeds is empty: --config.seeds='(0,1,2)'")
     return config
@@ -92,16 +110,26 @@ def chosen(config):
 def jobs(config, workdir):
     """All jobs, set by set; weights that are given are judged with the first seed."""
     return [
-        Job(system, name, seed, folder(workdir, system, name, seed), recipe)
+        job(config, workdir, system, name, seed)
         for name in config.sets
         for system, block in config.systems.items()
         for seed in (config.seeds[:1] if block.weights.get(name) else config.seeds)
-        for recipe in [tailored(config, system, name, seed)]
     ]
 
 
-def folder(workdir, system, name, seed):
-    return workdir / "runs" / f"{system}.{name}.{seed}"
+def job(config, workdir, system, name, seed):
+    """The `Job` of a system, a set and a seed."""
+    block, runs = config.systems[system], workdir / "runs"
+    recipe = tailored(config, system, name, seed)
+    folder = runs / f"{system}.{name}.{seed}"
+    training = None if recipe.weights else (recipe, folder)
+    if training and block.learns == "its own":
+        own = ConfigDict(block.recipe.to_dict())
+        own.name, own.seed, own.data.root = system, seed, config.root
+        own.evaluation.at_end = False
+        training = own, runs / f"{system}.{seed}"
+        recipe.weights = str(training[1] / inference.BEST)
+    return Job(system, name, seed, folder, recipe, training)
 
 
 def tailored(config, system, name, seed):
@@ -134,28 +162,30 @@ def asked(job):
 
 def done(job):
     """Whether a job has been judged, as it is asked for now."""
-    path = job.folder / ASKED
-    return path.exists() and files.read_json(path) == asked(job)
+    path, weights = job.folder / ASKED, job.recipe.weights
+    lacking = job.training and weights and not pathlib.Path(weights).is_file()
+    return path.exists() and not lacking and files.read_json(path) == asked(job)
 
 
 def finish(config, workdir, job):
     """Trains where weights lack, and judges; returns 0, or 143 after SIGTERM."""
-    if not job.recipe.weights:
-        recipe = within_budget(config, workdir, job)
-        if not checkpoint.ended(job.folder, recipe.num_steps):
-            code = train.run(recipe, job.folder)
+    if job.training:
+        recipe, folder = job.training
+        recipe = within_budget(config, workdir, job.system, recipe)
+        if not checkpoint.ended(folder, recipe.num_steps):
+            code = train.run(recipe, folder)
             if code:
                 return code
     judge(job)
     return 0
 
 
-def within_budget(config, workdir, job):
+def within_budget(config, workdir, system, recipe):
     """The recipe with as many steps as `config.minutes` hold, if they are limited."""
     if not config.minutes:
-        return job.recipe
-    recipe = ConfigDict(job.recipe.to_dict())
-    seconds = cost(config, workdir, job.system)["train_step_seconds"]
+        return recipe
+    recipe = ConfigDict(recipe.to_dict())
+    seconds = cost(config, workdir, system)["train_step_seconds"]
     steps = max(1, int(60 * config.minutes / seconds))
     recipe.num_steps = recipe.evaluate_every = steps
     recipe.optimizer.warmup = min(recipe.optimizer.warmup, steps // 10)
@@ -187,10 +217,11 @@ def judge(job):
 def cost(config, workdir, system):
     """What a system costs on this machine: `benchmark.measured`, taken once."""
     path = workdir / "costs" / f"{system}.json"
-    name = next(iter(config.sets))
-    recipe = tailored(config, system, name, config.seeds[0])
-    if recipe.weights:
-        recipe, _, _ = inference.trained(recipe, workdir)
+    first = job(config, workdir, system, next(iter(config.sets)), config.seeds[0])
+    recipe = first.training[0] if first.training else first.recipe
+    if not first.training:
+        recipe, _, _ = inference.trained(recipe, first.folder)
+    recipe = ConfigDict(recipe.to_dict())
     recipe.benchmark = ConfigDict(
         recipe.benchmark.to_dict() | config.benchmark.to_dict()
     )

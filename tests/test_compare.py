@@ -10,7 +10,17 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import compare as recipe
-from irstd_jax import benchmark, compare, comparison, data, evaluate, files, train
+from irstd_jax import (
+    benchmark,
+    compare,
+    comparison,
+    data,
+    evaluate,
+    files,
+    literature,
+    tasks,
+    train,
+)
 
 
 @functools.cache
@@ -132,9 +142,9 @@ def test_an_interrupted_training_ends_the_comparison(tmp_path, monkeypatch):
 def test_minutes_are_as_many_steps_as_they_hold(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "cost", lambda *_: {"train_step_seconds": 0.25})
     config = compare.chosen(small(minutes=2.0))
-    job = compare.jobs(config, tmp_path)[0]
-    assert compare.within_budget(config, tmp_path, job).num_steps == 480
-    assert job.recipe.num_steps == 2  # of its own
+    recipe, _ = compare.jobs(config, tmp_path)[0].training
+    limited = compare.within_budget(config, tmp_path, "acm_fpn", recipe)
+    assert limited.num_steps == 480 and recipe.num_steps == 2
 
 
 def test_sets_seeds_and_protocol_reach_every_recipe(tmp_path):
@@ -150,6 +160,44 @@ def test_sets_seeds_and_protocol_reach_every_recipe(tmp_path):
         assert job.recipe.evaluation.matching == "overlap"
         assert job.recipe.data.name == "synthetic" and job.recipe.data.size == 32
     assert not tiny().systems.realtime.weights.synthetic
+
+
+def test_what_learns_its_own_is_trained_once_and_judged_on_every_set(
+    workdir, tmp_path, monkeypatch
+):
+    """The training is that of the fixture; only its folder has another name."""
+    config = small()
+    config.sets = dict.fromkeys(("one", "two"), tiny().sets.synthetic.to_dict())
+    config.systems.acm_fpn.learns = "its own"
+    shutil.copytree(workdir / "costs", tmp_path / "costs")
+    begun = []
+
+    def copied(recipe, folder):
+        begun.append((folder, recipe.data.name, recipe.num_steps))
+        shutil.copytree(workdir / "runs" / "acm_fpn.synthetic.0", folder)
+        return 0
+
+    monkeypatch.setattr(train, "run", copied)
+    assert compare.run(config, tmp_path) == 0
+    # On the data of its recipe, not on generated scenes.
+    assert begun == [(tmp_path / "runs" / "acm_fpn.0", "nuaa_sirst", 2)]
+    told = files.read_json(tmp_path / "table.json")["rows"]
+    assert [row["set"] for row in told] == ["one", "two"]
+    assert told[0]["scores"] == told[1]["scores"] == rows(workdir)["acm_fpn"]["scores"]
+    monkeypatch.setattr(compare, "judge", never)
+    assert compare.run(config, tmp_path) == 0
+
+
+@pytest.mark.parametrize("variant", sorted(recipe.VARIANTS))
+def test_every_system_of_every_variant_is_a_task(variant, tmp_path):
+    config = compare.chosen(recipe.get_config(variant))
+    planned = compare.jobs(config, tmp_path)
+    assert len(planned) == len(config.systems) * len(config.sets)
+    for name, block in config.systems.items():
+        tasks.build(next(job for job in planned if job.system == name).training[0])
+        assert not block.published or any(
+            block.published in table for table in literature.TABLES.values()
+        )
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def sampling(variant):
         "guidance_start": 200,
         "guidance_rule": "mean",
         "color": "wavelet",  # or "adain", "none"
+        "residual": 0.0,  # of what the autoencoder loses, given back
         "tile": 0,  # in latent pixels; 0 = whole images
         "overlap": 0,
     }

@@ -152,7 +152,7 @@ def test_resampling_depends_on_each_key_alone(resample, batch):
 
 
 def test_full_guidance_gives_the_target_back(prior, batch):
-    """Scale 1/2 is the whole way: what comes out is the decoded hint."""
+    """Scale 1/2 is the whole way: the decoded hint, here with half of what it lost."""
     task, variables = prior
     how = dataclasses.replace(
         task.sampling,
@@ -160,10 +160,13 @@ def test_full_guidance_gives_the_target_back(prior, batch):
         guidance_rule="x0",
         guidance_start=2000,
         color="none",
+        residual=0.5,
     )
     task = dataclasses.replace(task, sampling=how)
     hint = task.encode(variables["frozen"], batch["image"])
-    expected = jnp.clip(task.decode(variables["frozen"], hint), 0, 1)
+    decoded = task.decode(variables["frozen"], hint)
+    expected = jnp.clip((decoded + batch["image"]) / 2, 0, 1)
+    assert np.abs(expected - jnp.clip(decoded, 0, 1)).max() > 0.01
     found = task.predict(variables, batch, keys())["realistic"]
     np.testing.assert_allclose(found, expected, atol=1e-4)
 

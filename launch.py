@@ -6,6 +6,7 @@
   python launch.py --mode=evaluate  --workdir=runs/one
   python launch.py --mode=predict   --workdir=runs/one --input=FOLDER --output=OUT
                    (--samples=N: with the probability of each target, from N samples)
+                   (--weights=NAME_OR_FILE: by weights in the place of a run)
   python launch.py --mode=augment   --config=configs/diff_mosaic/augment.py:small
   python launch.py --mode=compare   --config=configs/compare.py
   python launch.py --mode=convert   --input=theirs.pt --output=ours.safetensors
@@ -57,6 +58,9 @@ flags.DEFINE_integer(
     "samples", 0, "predict: samples of the posterior an image; 0: as the config says."
 )
 flags.DEFINE_string("key", "", "convert: which state dict of a file with several.")
+flags.DEFINE_string(
+    "weights", None, "File, or name of what comes with the library [of --workdir]."
+)
 flags.DEFINE_bool("distributed", False, "Join the processes of a cluster.")
 FLAGS = flags.FLAGS
 
@@ -77,9 +81,9 @@ def main(argv):
     logging.set_verbosity(
         logging.WARNING if FLAGS["verbosity"].present == 0 else FLAGS.verbosity
     )
-    config = recorded(CONFIG.value)
-    workdir = FLAGS.workdir or os.path.join("runs", config.name)
     try:
+        config = recorded(CONFIG.value)
+        workdir = FLAGS.workdir or os.path.join("runs", config.name)
         arguments = [FLAGS[name].value for name in MODES[FLAGS.mode]]
         return verb.run(config, workdir, *arguments)
     except USER_ERRORS as error:
@@ -90,14 +94,30 @@ def main(argv):
 
 
 def recorded(config):
-    """The config of the run in --workdir, where only that is given, or `config`."""
-    if FLAGS.mode == "train" or FLAGS["config"].present or not FLAGS.workdir:
-        return config
-    from irstd_jax.training import checkpoint
+    """The config of what is used: of --config, --weights, or the run in --workdir.
 
-    known = checkpoint.run_config(FLAGS.workdir, config)
-    if known is None:
+    Told none of these, predict takes the weights for all cameras that come with the
+    library, if there are any.
+    """
+    if FLAGS.mode == "train":
+        if FLAGS.weights:
+            raise app.UsageError(
+                "--weights is for use; training begins from --config.start=FILE"
+            )
         return config
+    from irstd_jax import inference
+    from irstd_jax.training import checkpoint
+    from irstd_jax.weights import box
+
+    weights, known = FLAGS.weights or "", config
+    if not (weights or FLAGS.workdir or FLAGS["config"].present):
+        weights = box.default() if FLAGS.mode == "predict" else ""
+    if not FLAGS["config"].present:
+        if weights:
+            known = inference.known(box.locate(weights), config)
+        elif FLAGS.workdir:
+            known = checkpoint.run_config(FLAGS.workdir, config) or config
+    known.weights = weights or known.weights
     # Fields set on the command line (--config.a.b) still win.
     changed = {
         name.removeprefix("config."): FLAGS[name].value

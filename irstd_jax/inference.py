@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from irstd_jax import tasks
 from irstd_jax.data import transforms
+from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
 BEST = "best.safetensors"
@@ -39,6 +40,17 @@ def locate_weights(config, workdir):
             f"comes with the library: {', '.join(box.names()) or 'nothing yet'}"
         )
     return path
+
+
+def known(path, defaults):
+    """The config that a weights file was trained by, completed from `defaults`.
+
+    Where data lie is not the file's to say.
+    """
+    fields = store.load(path)[1]["config"]
+    data = {k: v for k, v in fields.get("data", {}).items() if k != "root"}
+    fields = checkpoint.completed(fields | {"data": data}, defaults.to_dict())
+    return ConfigDict(fields)
 
 
 def initial(config, task, key):

@@ -85,13 +85,14 @@ def test_evaluate_knows_the_run_by_its_workdir(workdir):
     assert "p > 0.25" in out and "resized to 32" in out
 
 
-def test_predict_draws_samples(workdir, tmp_path):
+def test_predict_draws_samples_by_weights_alone(workdir, tmp_path):
+    """A weights file knows its recipe: neither --config nor --workdir is needed."""
     scene = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
     Image.fromarray(scene).save(tmp_path / "scene.png")
     code, out, err = finish(
         launch(
             "--mode=predict",
-            f"--workdir={workdir}",
+            f"--weights={workdir / 'best.safetensors'}",
             f"--input={tmp_path / 'scene.png'}",
             f"--output={tmp_path / 'out'}",
             "--samples=3",
@@ -100,7 +101,8 @@ def test_predict_draws_samples(workdir, tmp_path):
     assert code == 0, err
     assert (tmp_path / "out" / "uncertainty" / "scene.png").is_file()
     told = json.loads((tmp_path / "out" / "detections.json").read_text())
-    assert told["settings"]["samples"] == 3
+    # Tiles of 64 px are the tiny recipe's; the quick start's are of 256.
+    assert told["settings"]["samples"] == 3 and told["settings"]["tile"] == 64
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,11 @@ def test_predict_draws_samples(workdir, tmp_path):
         (["--config=configs/nuaa_sirst.py:huge"], "choose from"),
         (["--config=configs/irstd1k.py"], "IRSTD1k_Img/XDU0.png"),
         (["train"], "not understood"),
+        (["--weights=a.safetensors"], "training begins from --config.start"),
+        (
+            ["--mode=predict", "--weights=none", "--input=a", "--output=b"],
+            "no weights 'none'",
+        ),
     ],
 )
 def test_errors_are_words(flags, message, tmp_path):

@@ -15,12 +15,18 @@ from irstd_jax.weights import store
 
 BOX = pathlib.Path(__file__).parent / "box"
 LARGEST = 10_000_000  # bytes of a file
+DEFAULT = "general"  # what predict uses that is told nothing
 
 
 def names():
     """The shipped weights, sorted."""
     stems = (path.stem for path in BOX.glob("*.safetensors"))
     return sorted(stem for stem in stems if "." not in stem)
+
+
+def default():
+    """The name of the weights that predict uses when told nothing, "" without any."""
+    return DEFAULT if DEFAULT in names() else ""
 
 
 def locate(name):

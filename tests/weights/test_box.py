@@ -117,3 +117,10 @@ def test_every_shipped_file_is_small_and_has_its_card():
         assert variables["params"] and about["config"]["model"]["name"]
         assert about["config"] == box.without_paths(about["config"])
         assert path.with_suffix(".md").is_file()
+
+
+def test_the_default_is_there_or_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(box, "BOX", tmp_path)
+    assert box.default() == ""
+    (tmp_path / "general.safetensors").touch()
+    assert box.default() == "general"

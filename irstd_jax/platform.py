@@ -15,6 +15,7 @@ FAST_CPU_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type="
 QUICK_COMPILATION = [
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",
 ]
 
 

@@ -14,6 +14,11 @@ The paper's ablations, by --config.augment.stages:
   ("degrade","pixel_prior","diff_prior","retarget")    + Diff-Prior (the default)
 CutMix, mixup and pasted targets: --config.augment.compose.method=cutmix.
 
+A small autoencoder blurs what surrounds a target, and loses some of them before they
+are put back (README, "Augmented sets"). Against that:
+  --config.recipes.control.sampling.residual=1   gives back what the autoencoder loses
+  --config.augment.border=6                      puts more around the targets back
+
 Then train on real and made images together:
   python launch.py --config=configs/detector.py:acm_unet,nuaa_sirst,small \
       --config.data.extra=runs/augment_small/set

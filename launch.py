@@ -38,6 +38,7 @@ MODES = {  # mode: the flags that it takes beside config and workdir
     "benchmark": (),
     "check": (),
 }
+WEIGHTED = ("evaluate", "predict", "export")  # what --weights is for
 OPTIONAL = {("augment", "output")}
 QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
 USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, FloatingPointError)
@@ -99,11 +100,12 @@ def recorded(config):
     Told none of these, predict takes the weights for all cameras that come with the
     library, if there are any.
     """
+    if FLAGS.weights and FLAGS.mode not in WEIGHTED:
+        raise app.UsageError(
+            f"--weights is for {', '.join(WEIGHTED)}, not {FLAGS.mode}; training begins "
+            "from --config.start=FILE"
+        )
     if FLAGS.mode == "train":
-        if FLAGS.weights:
-            raise app.UsageError(
-                "--weights is for use; training begins from --config.start=FILE"
-            )
         return config
     from irstd_jax import inference
     from irstd_jax.training import checkpoint
@@ -117,7 +119,8 @@ def recorded(config):
             known = inference.known(box.locate(weights), config)
         elif FLAGS.workdir:
             known = checkpoint.run_config(FLAGS.workdir, config) or config
-    known.weights = weights or known.weights
+    if weights:
+        known.weights = weights
     # Fields set on the command line (--config.a.b) still win.
     changed = {
         name.removeprefix("config."): FLAGS[name].value

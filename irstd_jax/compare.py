@@ -34,9 +34,8 @@ from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
 ASKED = "asked.json"
-
-
 LEARNS = ("set", "its own")
+LEARNT_BY = ("seed", "num_steps", "model", "task", "optimizer")
 
 
 class Job(NamedTuple):
@@ -46,7 +45,7 @@ class Job(NamedTuple):
       folder: where it is judged.
       recipe: by which it is judged.
       training: (recipe, folder) of where its weights come from, or None where they are
-        given.
+        given; and how many `minutes` it may take, 0 for the recipe's steps.
     """
 
     system: str
@@ -55,6 +54,7 @@ class Job(NamedTuple):
     folder: pathlib.Path
     recipe: ConfigDict
     training: tuple | None
+    minutes: float
 
 
 def run(config, workdir):
@@ -129,7 +129,7 @@ def job(config, workdir, system, name, seed):
         own.evaluation.at_end = False
         training = own, runs / f"{system}.{seed}"
         recipe.weights = str(training[1] / inference.BEST)
-    return Job(system, name, seed, folder, recipe, training)
+    return Job(system, name, seed, folder, recipe, training, config.minutes)
 
 
 def tailored(config, system, name, seed):
@@ -155,6 +155,10 @@ def asked(job):
     }
     if job.recipe.weights:
         facts["weights"] = store.digest(box.locate(job.recipe.weights))
+    if job.training:
+        learnt = job.training[0].to_dict()
+        facts["training"] = {k: learnt[k] for k in LEARNT_BY}
+        facts["minutes"] = job.minutes
     if "sampling" in job.recipe:
         facts["sampling"] = job.recipe.sampling.to_dict()
     return files.as_json(facts)
@@ -172,6 +176,7 @@ def finish(config, workdir, job):
     if job.training:
         recipe, folder = job.training
         recipe = within_budget(config, workdir, job.system, recipe)
+        checkpoint.guard_config(folder, recipe)  # no run of another recipe is judged
         if not checkpoint.ended(folder, recipe.num_steps):
             code = train.run(recipe, folder)
             if code:

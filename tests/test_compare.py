@@ -111,6 +111,13 @@ def test_another_protocol_judges_again_without_training(workdir, tmp_path, monke
     assert rows(copy)["acm_fpn"]["scores"]["IoU"]["mean"] == pytest.approx(share)
 
 
+def test_another_recipe_is_not_judged_by_the_old_run(workdir):
+    config = small()
+    config.systems.acm_fpn.recipe.optimizer.learning_rate = 0.5
+    with pytest.raises(ValueError, match="another config"):
+        compare.run(config, workdir)
+
+
 def test_masks_are_those_of_the_report(workdir, tmp_path):
     """The IoU of the masks that are kept, by hand, is that of the report."""
     copy = shutil.copytree(workdir, tmp_path / "copy")

@@ -113,7 +113,15 @@ def test_predict_draws_samples_by_weights_alone(workdir, tmp_path):
         (["--config=configs/nuaa_sirst.py:huge"], "choose from"),
         (["--config=configs/irstd1k.py"], "IRSTD1k_Img/XDU0.png"),
         (["train"], "not understood"),
-        (["--weights=a.safetensors"], "training begins from --config.start"),
+        (["--weights=a.safetensors"], "begins from --config.start"),
+        (
+            [
+                "--mode=compare",
+                "--config=configs/compare.py:tiny",
+                "--config.only.systems=unknown",
+            ],
+            "only.systems names 'unknown'",
+        ),
         (
             ["--mode=predict", "--weights=none", "--input=a", "--output=b"],
             "no weights 'none'",

@@ -76,7 +76,7 @@ def preparation(settings):
 class Kept:
     """A source whose samples stay in memory once read, as long as `limit` bytes last.
 
-    Decoding is a third of what a training sample costs. Whoever reads a sample leaves
+    Decoding is half of what a training sample costs. Whoever reads a sample leaves
     its arrays as they are; threads may read one sample at once, which does no harm.
     """
 

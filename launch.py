@@ -102,8 +102,8 @@ def recorded(config):
     """
     if FLAGS.weights and FLAGS.mode not in WEIGHTED:
         raise app.UsageError(
-            f"--weights is for {', '.join(WEIGHTED)}, not {FLAGS.mode}; training begins "
-            "from --config.start=FILE"
+            f"--weights is for {', '.join(WEIGHTED)}, not {FLAGS.mode}; training "
+            "begins from --config.start=FILE"
         )
     if FLAGS.mode == "train":
         return config

@@ -181,7 +181,8 @@ def test_what_learns_its_own_is_trained_once_and_judged_on_every_set(
 
     def copied(recipe, folder):
         begun.append((folder, recipe.data.name, recipe.num_steps))
-        shutil.copytree(workdir / "runs" / "acm_fpn.synthetic.0", folder)
+        source = workdir / "runs" / "acm_fpn.synthetic.0"
+        shutil.copytree(source, folder, dirs_exist_ok=True)
         return 0
 
     monkeypatch.setattr(train, "run", copied)

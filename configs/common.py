@@ -259,8 +259,8 @@ def realtime(config):
             "image_channels": 1,
             "widths": (16, 32, 64, 96),
             "blocks": (1, 1, 1, 1),
-            "denoiser_widths": (16, 32),
-            "denoiser_blocks": (1, 1),
+            "denoiser_widths": (16,),
+            "denoiser_blocks": (1,),
             "detach_condition": False,
             "prior": 0.01,
             "dtype": "float32",
@@ -275,12 +275,11 @@ def realtime(config):
             "last_share": 0.3,  # the time of the one evaluation
         }
     )
-    config.num_steps = 8_000
+    config.num_steps = 6_000
     config.evaluate_every = 1_000
     config.checkpoint_every = 200
-    config.data.batch_size = 16
     config.data.augment.noise = 0.02
-    config.optimizer.update({"learning_rate": 3e-3, "warmup": 200, "ema": 0.998})
+    config.optimizer.update({"warmup": 200, "ema": 0.998})
     config.sampling.steps = 1
     config.validation.steps = 1
     config.evaluation.canvas_multiple = 64

@@ -25,7 +25,7 @@ def get_config(variant=""):
     name = "nuaa_sirst,nudt_sirst,synthetic"
     config = common.irstd_diff("general", name, "50_50")
     common.realtime(config)
-    config.num_steps = 24_000
+    config.num_steps = 36_000
     config.evaluate_every = 2_000
     config.data.normalisation = "nuaa"
     config.data.size = 256
@@ -52,8 +52,8 @@ def whole(config):
 
 def small(config):
     """A third of the steps."""
-    config.num_steps = 8_000
-    config.evaluate_every = 1_000
+    config.num_steps = 12_000
+    config.evaluate_every = 2_000
 
 
 def tiny(config):

@@ -4,7 +4,8 @@ Parts are compiled and timed, each as a program of its own:
 
   denoiser    one evaluation of the U-Net, what every sampling step pays
   encoder     the conditional encoder with LIW, what an image pays once
-  predict     a batch from images to results, with all that sampling does
+  predict     a batch from images to results, with all that sampling does; of a task
+              that detects, to the map of predict.mode alone, as the verb does
   train_step  one step of training on all devices, at the recipe's batch
 
 denoiser and encoder of IRSTD-Diff alone. At last, of tasks that detect, the way of
@@ -101,7 +102,7 @@ def measured(config, training=True):
     variables = jax.device_put(inference.initial(config, task, key))
     size = train_size(config)
     batch_size = settings.train_batch_size or config.data.batch_size
-    programs = inference_programs(task, variables, settings, config.data.channels)
+    programs = inference_programs(config, task, variables)
     if training:
         programs["train_step"] = train_program(config, variables, size, batch_size)
     rows, compiled = {}, {}
@@ -143,15 +144,18 @@ def train_size(config):
     return settings.train_size or data.crop or data.resize or settings.size
 
 
-def inference_programs(task, variables, settings, channels):
+def inference_programs(config, task, variables):
     """{part: Program} of what predicting needs, on images (b, size, size, channels)."""
+    settings, channels = config.benchmark, config.data.channels
+    mode = config.predict.mode if "predict" in config else None
     b = settings.batch_size
     image_key, noise_key = jax.random.split(jax.random.key(0))
     image = jax.random.normal(image_key, (b, settings.size, settings.size, channels))
     keys = image_keys([str(number) for number in range(b)])
 
     def predict(variables, image, keys):
-        return task.predict(variables, {"image": image}, keys)
+        output = task.predict(variables, {"image": image}, keys)
+        return {mode: inference.chosen(output, mode)} if mode else output
 
     programs = {"predict": Program(predict, (variables, image, keys))}
     if not isinstance(task, mask_diffusion.MaskDiffusion):

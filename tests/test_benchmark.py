@@ -128,7 +128,7 @@ def test_a_network_without_encoder_has_no_such_part():
     config.model.conditional_encoder = False
     task = tasks.build(config)
     variables = jax.eval_shape(task.init, jax.random.key(0))
-    programs = benchmark.inference_programs(task, variables, config.benchmark, 1)
+    programs = benchmark.inference_programs(config, task, variables)
     assert list(programs) == ["predict", "denoiser"]
 
 

@@ -16,6 +16,7 @@ benchmarks/README.md. Writes W/benchmark.json.
 """
 
 import contextlib
+import functools
 import pathlib
 import resource
 import statistics
@@ -47,10 +48,11 @@ KIB = 1 if sys.platform == "darwin" else 1024  # ru_maxrss counts bytes on macOS
 
 
 class Program(NamedTuple):
-    """A function with the arguments that it is timed on."""
+    """A function with the arguments that it is timed on, and its parameters' number."""
 
     function: Any
     arguments: tuple
+    parameters: int = 0
 
 
 def run(config, workdir):
@@ -108,7 +110,7 @@ def measured(config, training=True):
     rows, compiled = {}, {}
     for name, program in programs.items():
         compiled[name], rows[name] = cost(program, settings.repeats)
-        rows[name]["parameters"] = parameters(variables["params"], name)
+        rows[name]["parameters"] = program.parameters
     flow = None
     if not hasattr(task, "score"):
         flow = end_to_end(config, compiled["predict"], variables)
@@ -157,7 +159,8 @@ def inference_programs(config, task, variables):
         output = task.predict(variables, {"image": image}, keys)
         return {mode: inference.chosen(output, mode)} if mode else output
 
-    programs = {"predict": Program(predict, (variables, image, keys))}
+    total = parameters(variables["params"])
+    programs = {"predict": Program(predict, (variables, image, keys), total)}
     if not isinstance(task, mask_diffusion.MaskDiffusion):
         return programs
     network = task.network
@@ -170,12 +173,17 @@ def inference_programs(config, task, variables):
     def denoise(variables, x_t, t, image, feature):
         return network.apply(variables, x_t, t, image, feature, method=network.denoise)
 
+    def part(function, method, *inputs):
+        start = functools.partial(network.init, method=method)
+        own = jax.eval_shape(start, noise_key, *inputs).get("params", {})
+        return Program(function, (variables, *inputs), parameters(own))
+
     feature, logits = jax.eval_shape(condition, variables, image)
     if feature is not None:
         feature = jnp.ones(feature.shape, feature.dtype)
-    programs["denoiser"] = Program(denoise, (variables, x_t, t, image, feature))
+    programs["denoiser"] = part(denoise, network.denoise, x_t, t, image, feature)
     if logits is not None:
-        programs["encoder"] = Program(condition, (variables, image))
+        programs["encoder"] = part(condition, network.condition, image)
     return programs
 
 
@@ -192,12 +200,13 @@ def train_program(config, variables, size, batch_size):
     mask = np.zeros((*shape[:3], 1), np.float32)
     mask[:, : size // 8 + 1, : size // 8 + 1] = 1
     placed = parallel.place((state.create(variables, optimiser), jax.random.key(1)))
-    return Program(step, (placed[0], {"image": image, "mask": mask}, placed[1]))
+    batch, total = {"image": image, "mask": mask}, parameters(variables["params"])
+    return Program(step, (placed[0], batch, placed[1]), total)
 
 
 def cost(program, repeats):
     """(the compiled program, what it costs as a dict), compiled once."""
-    function, arguments = program
+    function, arguments = program.function, program.arguments
     begun = time.perf_counter()
     compiled = jax.jit(function).lower(*arguments).compile()
     compile_seconds = time.perf_counter() - begun
@@ -237,10 +246,9 @@ def planned_bytes(plan):
     )
 
 
-def parameters(params, part=None):
-    """The number of parameters of the whole, or of the network that is the part."""
-    own = {"denoiser": "unet", "encoder": "encoder"}.get(part)
-    return sum(x.size for x in jax.tree.leaves(params[own] if own else params))
+def parameters(params):
+    """The number of parameters of a tree."""
+    return sum(x.size for x in jax.tree.leaves(params))
 
 
 def end_to_end(config, sample, variables):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import detector, quickstart
+from configs import detector, general, quickstart
 from irstd_jax import benchmark, tasks
 
 PARTS = ["predict", "denoiser", "encoder", "train_step"]
@@ -21,9 +21,8 @@ FIGURES = (
 
 
 def settings():
-    """The tiny quick start, without LIW, which would take a third of the compiling."""
-    config = quickstart.get_config("tiny")
-    config.model.liw = False
+    """The general recipe's toy, which compiles soonest."""
+    config = general.get_config("tiny")
     config.benchmark.update(
         {"size": 32, "batch_size": 2, "repeats": 1, "images": 3, "cache": True}
     )
@@ -89,7 +88,7 @@ def test_whole_batches_go_from_files_to_detections(run):
 def test_the_table_names_parts_and_figures(run):
     report, text = run
     lines = text.splitlines()
-    assert lines[0].startswith(f"quickstart_tiny on {jax.device_count()} x ")
+    assert lines[0].startswith(f"general_tiny on {jax.device_count()} x ")
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.split()}
     for part in PARTS:
         row = report["parts"][part]
@@ -124,7 +123,7 @@ def test_a_backend_without_a_plan_of_memory():
 
 
 def test_a_network_without_encoder_has_no_such_part():
-    config = settings()
+    config = quickstart.get_config("tiny")
     config.model.conditional_encoder = False
     task = tasks.build(config)
     variables = jax.eval_shape(task.init, jax.random.key(0))

@@ -10,14 +10,15 @@
 On NUAA-SIRST (213 / 214) and NUDT-SIRST (663 / 664) every system trains for `minutes`
 of its own steps on this machine, the last step is judged at native size, and nothing is
 chosen. 0 minutes: as many steps as the recipe has. Weights that are there already are
-judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. A run
-that is cut goes on by the same command. Variants, but for `tiny` not run yet:
+judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. What
+is cut goes on by the same command. Variants (only `shipped` and `tiny` have been run):
 
   (none)     the networks by their `small` recipes, 10 minutes each
   ablations  the realtime network with one option of its recipe changed at a time, on
              NUAA-SIRST, 30 minutes each
   cross      the realtime network, learnt from one set and judged on both, then from
              both, and the general recipe with each of its ingredients left out
+  shipped    the detectors that come with the library, on both sets: a minute or two
   tiny       minutes, most of them to compile, on generated scenes
 """
 
@@ -162,6 +163,15 @@ def cross():
     return found
 
 
+def shipped():
+    """The detectors that come with the library, each judged on every set."""
+    found = {}
+    for name, (recipe, variant) in SHIPPED.items():
+        found[name] = system(recipe.get_config(variant), learns="its own")
+        found[name]["weights"] = dict.fromkeys(found[name]["weights"], name)
+    return found
+
+
 def changed(config, fields):
     """A copy of a config with other values of some fields, named by their paths."""
     config = ConfigDict(config.to_dict())
@@ -169,10 +179,14 @@ def changed(config, fields):
     return config
 
 
+# Name in the box: its recipe.
+SHIPPED = {"general": (general, "small"), "realtime-nuaa": (nuaa_sirst, "realtime")}
+
 # The systems, the sets, minutes of a training.
 VARIANTS = {
     "": (networks, SETS, 10.0),
     "ablations": (ablations, {"nuaa_sirst": SETS["nuaa_sirst"]}, 30.0),
     "cross": (cross, SETS, 30.0),
+    "shipped": (shipped, SETS, 0.0),
     "tiny": (lambda: networks("tiny"), SCENES, 0.0),
 }

@@ -8,9 +8,9 @@ pstnn             PSTNN: the same with patches as a tensor
 mslstipt          MSLSTIPT: the same of a sequence
 rules             saliency -> mask
 
-Each method is a pure function of a batch (b, h, w, 1), of a sequence (b, t, h, w, 1) for
-MSLSTIPT, in grey levels 0..255, and keeps its shape. What is beyond the border, and of
-which unit a saliency is, each one says.
+Each method is a pure function of images (b, h, w, 1), MSLSTIPT of sequences
+(b, t, h, w, 1), in grey levels 0..255, and keeps their shape. Each one says what lies
+beyond the border, and in which unit its saliency is.
 """
 
 import functools

@@ -13,8 +13,8 @@ Beyond the border the Gaussian and mu see the edge repeated; M and the median se
 So corners darken, and at a border the brightest cell inside decides. The 5 in Eq. 2 is
 in grey levels of 0..255: another range is another method.
 
-Sources: (1) Han et al., GRSL 17(10) (2020); (2), (3) Han et al., GRSL 18 (2021), both as
-the published code of a coauthor does them, with one side of cells in (1).
+Sources: (1) Han et al., GRSL 17(10) (2020); (2), (3) Han et al., GRSL 18 (2021), as the
+code that a coauthor has published does them: (1) with one side of cells.
 """
 
 import jax.numpy as jnp
@@ -27,13 +27,15 @@ FLATTEST = 5  # grey levels, Eq. 2
 
 def tllcm(image, side=9, count=9):
     """Eq. 1: grey levels (b, h, w, c) -> the same, grey levels; `count` is K."""
-    return over_sides(
-        lambda x, n: _contrast(x, _brightest(x, n, count), n), image, (side,)
-    )
+
+    def contrast(x, side):
+        return _contrast(x, _brightest(x, side, count), side)
+
+    return over_sides(contrast, image, (side,))
 
 
 def wslcm(image, sides=(5, 7, 9, 11), count=9):
-    """Eq. 3: grey levels (b, h, w, c) -> the same, cubed grey levels / grey level."""
+    """Eq. 3: grey levels (b, h, w, c) -> the same, squared grey levels."""
     median = windows.largest(windows.surrounded(image, 1, 0), 3, 5)[-1]
 
     def weighted(x, side):

@@ -1,6 +1,6 @@
 """MSLSTIPT: a short sequence as multi-subspace background and sparse targets.
 
-X (w, h, t) is the sequence, t adjacent columns of one frame a slice. In the t-product *,
+X (w, h, t) is the sequence, each slice t adjacent columns. In the t-product *,
 
     X = A * Z + E,  min  sum |Z|_(w, Sp)^p + lambda |E|_1                         (1)
 
@@ -69,12 +69,12 @@ def mslstipt(sequence):
 
     No border is treated: all pixels are entries of one tensor. Wants float64.
 
-    Raises ValueError at anything but sequences of three frames or more.
+    Raises ValueError at anything but sequences.
     """
-    if sequence.ndim != 5 or sequence.shape[1] < 3:
+    if sequence.ndim != 5 or min(sequence.shape[1:3]) < 2:
         raise ValueError(
-            "MSLSTIPT works on sequences (b, t, h, w, 1) of three frames or more, not on "
-            f"{sequence.shape}; for a single image it is not defined"
+            "MSLSTIPT works on sequences (b, t, h, w, 1) of two frames and two rows or "
+            f"more, not on {sequence.shape}; of a single image it is not defined"
         )
     frames, h, w = sequence.shape[1:4]
 
@@ -156,8 +156,8 @@ def dictionary(low):
 def kept_values(values, size):
     """How many singular values (k,), falling, of a matrix of larger side `size` count.
 
-    Of the numeric rank r, up to the first that is 50 times the next, the last two aside;
-    and up to the largest such ratio, if it is 20 times the mean of the others.
+    Of the numeric rank, up to the first that is more than 50 times the next, the last
+    two aside; and up to the largest such ratio, if it is so large beside the others.
     """
     rank = (values > size * jnp.finfo(values.dtype).eps * values[0]).sum()
     ratios = values[:-1] / values[1:]

@@ -11,11 +11,11 @@ with an accelerated proximal gradient, X = (B, T), t_0 = t_(-1) = 1:
     T_(k+1) = soft(G_T, lambda mu/2)                                             (4)
     t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2,   mu <- max(.9 mu, mu_bar)            (5)
 
-mu falls from the second singular value of D to .005 of the fourth. It ends at the first
-of: the gradient is small; the rank of B has stood still for more than 10 steps and |T|_0
-too; the rank exceeds .3 of the smaller side; 1,000 steps. On images it is the third that
-ends it, after some 20 to 60 steps: the result is that of a truncated iteration, not the
-minimum of Eq. 1.
+mu falls from the second singular value of D to .005 of the fourth. The end is the first
+of: the gradient is small; the rank of B stood still for more than 10 steps, and |T|_0
+nearly; the rank exceeds .3 of the smaller side of D; 1,000 steps. On images the third
+comes first, after some 20 to 60 steps: what is found is a step of the iteration, and
+not the minimum of Eq. 1.
 
 Source: Gao et al., TIP 22(12) (2013), with the rules of the authors' code.
 """
@@ -80,9 +80,7 @@ def ipi(image, side=50, step=10):
 
 def decompose(matrix, weight):
     """Eqs. 2-5: a matrix (p, n) and lambda -> background and target, (p, n) each."""
-    values, _ = shrinkage.gram_values(
-        matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
-    )
+    _, values = shrinkage.singular_soft(matrix, 0)
     advance = functools.partial(_advance, matrix, weight, 0.005 * values[-4])
     zero, one = jnp.zeros((2, *matrix.shape), matrix.dtype), values.dtype.type(1)
     count = jnp.zeros((), jnp.int32)

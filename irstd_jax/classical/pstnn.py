@@ -53,8 +53,8 @@ class State(NamedTuple):
 def pstnn(image, side=40, weight=0.7):
     """The target image of Eq. 1: grey levels (b, h, w, 1) -> the same, at least 0.
 
-    Patches lie side by side and the last ones flush with the border, where they win over
-    those before. `weight` is the .7 in lambda. Wants float64.
+    Patches lie side by side, the last ones flush with the border: where they overlap
+    those before, they count. `weight` is the .7 in lambda. Wants float64.
 
     Raises ValueError if the image is smaller than a patch.
     """

@@ -3,82 +3,92 @@
 With s the map, its negative values set to 0, and mean, std, min, max over its pixels,
 
     half        (min + max) / 2: .5 after scaling to [0, 1]                       (1)
-    dominant    max(.7 max, mean + std / 2)                                       (2)
+    peak        max(.7 max, mean + std / 2)                                       (2)
     deviations  mean + k std                                                      (3)
 
-A pixel is target where s is above the threshold and not the least of its map: a flat map
-has no target. The rule moves IoU by a factor of 1.5 to 3, so it belongs to a figure.
+A pixel is target where s is above the threshold and not the least of its map: a flat
+map has no target. The rule moves IoU by a factor of 1.5 to 3: it belongs to a figure.
 
-Sources: (1) BasicIRSTD says that it does so; (2) agrees with its figures, and is said to
-be DNANet's (Li et al., TIP 2023); (3) LCM, IPI, TLLCM and others, k being theirs.
+Sources: (1) the statement of BasicIRSTD for its table, whose rows (2) comes nearer to;
+(3) as in the papers of LCM, TLLCM and others, each with its k.
 """
 
 import functools
 
 import jax.numpy as jnp
+import numpy as np
 
 AXES = (1, 2, 3)
 
 
 def half(saliency):
-    """Eq. 1: thresholds (b, 1, 1, 1) of maps (b, h, w, 1)."""
-    least, most = (
-        f(_positive(saliency), AXES, keepdims=True) for f in (jnp.min, jnp.max)
-    )
-    return (least + most) / 2
+    """Eq. 1: maps (b, h, w, 1) -> thresholds (b, 1, 1, 1)."""
+    s = _positive(saliency)
+    return (s.min(AXES, keepdims=True) + s.max(AXES, keepdims=True)) / 2
 
 
-def dominant(saliency):
-    """Eq. 2: thresholds (b, 1, 1, 1) of maps (b, h, w, 1)."""
+def peak(saliency):
+    """Eq. 2: maps (b, h, w, 1) -> thresholds (b, 1, 1, 1)."""
     most = _positive(saliency).max(AXES, keepdims=True)
     return jnp.maximum(0.7 * most, deviations(saliency, 0.5))
 
 
 def deviations(saliency, k):
-    """Eq. 3: thresholds (b, 1, 1, 1) of maps (b, h, w, 1)."""
-    mean, std = (
-        f(_positive(saliency), AXES, keepdims=True) for f in (jnp.mean, jnp.std)
-    )
-    return mean + k * std
+    """Eq. 3: maps (b, h, w, 1) -> thresholds (b, 1, 1, 1)."""
+    s = _positive(saliency)
+    return s.mean(AXES, keepdims=True) + k * s.std(AXES, keepdims=True)
 
 
 def _positive(saliency):
     return jnp.maximum(saliency, 0)
 
 
-RULES = {"half": half, "dominant": dominant, "deviations": deviations}
+RULES = {"half": half, "peak": peak, "deviations": deviations}
 
 
 def build(name, **fields):
-    """The rule `name`; "deviations" takes its k."""
+    """The rule `name`, maps -> thresholds; "deviations" wants its k."""
     if name not in RULES:
         raise ValueError(f"unknown rule {name!r}; choose from {sorted(RULES)}")
+    wanted = {"k"} if name == "deviations" else set()
+    if set(fields) != wanted:
+        raise ValueError(
+            f"the rule {name} takes {sorted(wanted)}, not {sorted(fields)}"
+        )
     return functools.partial(RULES[name], **fields)
 
 
 def mask(saliency, rule):
-    """bool (b, h, w, 1): where maps (b, h, w, 1) are above the threshold of a rule."""
-    positive = _positive(saliency)
-    return (positive > rule(saliency)) & (positive > positive.min(AXES, keepdims=True))
+    """Where maps (b, h, w, 1) are above the thresholds of a rule: bool (b, h, w, 1)."""
+    s = _positive(saliency)
+    return (s > rule(saliency)) & (s > s.min(AXES, keepdims=True))
 
 
-def best_k(maps, masks, candidates=tuple(0.5 * n for n in range(1, 61))):
-    """The k of Eq. 3 with the highest IoU over training images, the least of equals.
+def best_k(maps, masks, candidates=tuple(n / 2 for n in range(1, 61))):
+    """The k of Eq. 3 of highest IoU, pooled over training images; the least of equals.
+
+    On the host, as the images of a set have many sizes.
 
     Args:
-      maps, masks: sequences of (h, w, 1), of any sizes, masks above 0 on targets.
+      maps, masks: pairs of one size each, any sizes; masks are above 0 on targets.
       candidates: the k to choose from, rising.
     Raises:
-      ValueError: there is no target to judge by.
+      ValueError: no candidate finds a pixel of a target, or there is none.
     """
-    both = either = 0
+    k = np.asarray(candidates)
+    both = either = np.zeros(len(k))
     for saliency, truth in zip(maps, masks, strict=True):
-        saliency, truth = jnp.asarray(saliency)[None], jnp.asarray(truth)[None] > 0
-        found = jnp.concatenate(
-            [mask(saliency, functools.partial(deviations, k=k)) for k in candidates]
-        )
-        both = both + (found & truth).sum(AXES)
-        either = either + (found | truth).sum(AXES)
-    if not jnp.any(either > 0):
-        raise ValueError("k cannot be chosen: no training mask holds a target")
-    return candidates[int(jnp.argmax(both / jnp.maximum(either, 1)))]
+        s = np.maximum(np.asarray(saliency, np.float64), 0).ravel()
+        target = s[np.ravel(truth) > 0]
+        threshold = np.maximum(s.mean() + k * s.std(), s.min())
+        hit = _above(target, threshold)
+        both = both + hit
+        either = either + _above(s, threshold) + target.size - hit
+    if not both.any():
+        raise ValueError("k cannot be chosen: no candidate finds a pixel of a target")
+    return candidates[int(np.argmax(both / np.maximum(either, 1)))]
+
+
+def _above(values, thresholds):
+    """How many values are above each threshold."""
+    return values.size - np.searchsorted(np.sort(values), thresholds, side="right")

@@ -1,8 +1,8 @@
 """Proximal operators: of the l1 norm, of the nuclear norm, of a tensor's.
 
-A tensor of n frontal slices is (n, h, w); its products and its singular values are those
-of the slices of its Fourier transform along n (t-product, t-SVD). Of a real tensor, half
-of these are enough.
+A tensor of n frontal slices is (n, h, w). Its products and singular values are those of
+the slices of its Fourier transform along n (t-product, t-SVD); of a real tensor, half of
+them are enough.
 """
 
 import jax.numpy as jnp
@@ -22,15 +22,10 @@ def singular_soft(x, threshold):
     if x.shape[0] < x.shape[1]:
         low, values = singular_soft(x.T, threshold)
         return low.T, values
-    values, v = gram_values(x)
+    squares, v = jnp.linalg.eigh(x.T @ x)
+    values = jnp.sqrt(jnp.maximum(squares, 0))
     kept = jnp.where(values > threshold, 1 - threshold / values, 0)
     return x @ ((v * kept) @ v.T), values
-
-
-def gram_values(x):
-    """Singular values of a tall matrix, rising, and its right singular vectors."""
-    squares, v = jnp.linalg.eigh(x.T @ x)
-    return jnp.sqrt(jnp.maximum(squares, 0)), v
 
 
 def tensor_singular(x, change):

@@ -19,7 +19,7 @@ from irstd_jax.classical import windows
 
 
 def top_hat(image, side=5):
-    """Eq. 1 by a square: (b, h, w, c) -> the same. Raises ValueError at an even side."""
+    """Eq. 1 by a square of odd side: (b, h, w, c) of any unit -> the same."""
     if side % 2 == 0:
         raise ValueError(f"side must be odd, not {side}")
     return image - windows.dilation(windows.erosion(image, side), side)
@@ -38,8 +38,10 @@ def new_top_hat(image, outer=19, inner=9, element=9):
         raise ValueError(
             f"outer {outer} and inner {inner} must be odd, the first larger"
         )
-    background = windows.erosion(_ring_dilation(image, outer, inner), element)
-    return image - jnp.minimum(image, background)
+    surround = _ring_dilation(image, outer, inner)
+    # Amid an image no larger than the hole there is no surround to judge by.
+    surround = jnp.where(surround == -jnp.inf, image, surround)
+    return image - jnp.minimum(image, windows.erosion(surround, element))
 
 
 def _ring_dilation(x, outer, inner):

@@ -3,9 +3,9 @@
 tophat            Top-hat, New Top-hat: morphology
 local_contrast    LCM, MPCM: a cell against its neighbours
 layered_contrast  TLLCM, WSLCM: a smoothed core against the brightest around
-patch_image       IPI: low rank + sparse, patches as columns
-pstnn             PSTNN: the same with patches as a tensor
-mslstipt          MSLSTIPT: the same of a sequence
+patch_image       IPI: low rank + sparse, patches as the columns of a matrix
+patch_tensor      PSTNN: the same, patches as the slices of a tensor
+patch_sequence    MSLSTIPT: the same of a sequence
 rules             saliency -> mask
 
 Each method is a pure function of images (b, h, w, 1), MSLSTIPT of sequences
@@ -22,9 +22,9 @@ import numpy as np
 
 from irstd_jax.classical.layered_contrast import tllcm, wslcm
 from irstd_jax.classical.local_contrast import lcm, mpcm
-from irstd_jax.classical.mslstipt import mslstipt
 from irstd_jax.classical.patch_image import ipi
-from irstd_jax.classical.pstnn import pstnn
+from irstd_jax.classical.patch_sequence import mslstipt
+from irstd_jax.classical.patch_tensor import pstnn
 from irstd_jax.classical.tophat import new_top_hat, top_hat
 
 METHODS = {

@@ -17,7 +17,7 @@ def cut(image, starts, side):
 def median(patches, starts, size):
     """Each pixel of `size` (h, w) is the median of its patches, 0 where it has none."""
     side = patches.shape[-1]
-    rows, columns = (covering(s, side, n) for s, n in zip(starts, size, strict=True))
+    rows, columns = (_covering(s, side, n) for s, n in zip(starts, size, strict=True))
     y, x = rows[0][:, None, :, None], columns[0][None, :, None, :]
     offset_y, offset_x = rows[1][:, None, :, None], columns[1][None, :, None, :]
     inside = rows[2][:, None, :, None] & columns[2][None, :, None, :]
@@ -28,20 +28,23 @@ def median(patches, starts, size):
 def last(patches, starts, size):
     """Each pixel of `size` (h, w) is that of the last patch, row and column, on it."""
     (y, offset_y), (x, offset_x) = (
-        (
-            number := np.searchsorted(s, np.arange(n), "right") - 1,
-            np.arange(n) - s[number],
-        )
-        for s, n in zip(starts, size, strict=True)
+        _newest(s, n) for s, n in zip(starts, size, strict=True)
     )
     return patches[y[:, None], x, offset_y[:, None], offset_x]
 
 
-def covering(starts, side, length):
+def _newest(starts, length):
+    """The last patch to begin up to each pixel of one axis, and the offset in it."""
+    pixels = np.arange(length)
+    number = np.searchsorted(starts, pixels, side="right") - 1
+    return number, pixels - starts[number]
+
+
+def _covering(starts, side, length):
     """Which patches lie on each pixel of one axis, at most k.
 
-    Returns (k, length) each: numbers of patches, offsets in them, and whether that
-    patch is there; where not, the other two are any valid ones.
+    Returns (k, length) each: numbers of patches, offsets in them, and whether there are
+    so many; else the other two are 0.
     """
     place = np.arange(length) - starts[:, None]
     inside = (place >= 0) & (place < side)

@@ -1,8 +1,8 @@
 """Proximal operators: of the l1 norm, of the nuclear norm, of a tensor's.
 
-A tensor of n frontal slices is (n, h, w). Its products and singular values are those of
-the slices of its Fourier transform along n (t-product, t-SVD); of a real tensor, half of
-them are enough.
+A tensor of n frontal slices is (n, h, w). Its products and singular values are those
+of the slices of its Fourier transform along n (t-product, t-SVD). If it is real, half
+of these are enough.
 """
 
 import jax.numpy as jnp

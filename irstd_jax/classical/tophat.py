@@ -39,8 +39,9 @@ def new_top_hat(image, outer=19, inner=9, element=9):
             f"outer {outer} and inner {inner} must be odd, the first larger"
         )
     surround = _ring_dilation(image, outer, inner)
-    # Amid an image no larger than the hole there is no surround to judge by.
-    surround = jnp.where(surround == -jnp.inf, image, surround)
+    # Pixels amid an image no larger than the hole have no surround: like those beyond
+    # the border, they don't count.
+    surround = jnp.where(surround == -jnp.inf, jnp.inf, surround)
     return image - jnp.minimum(image, windows.erosion(surround, element))
 
 

@@ -17,45 +17,46 @@ Sources: (1) Han et al., GRSL 17(10) (2020); (2), (3) Han et al., GRSL 18 (2021)
 code that a coauthor has published does them: (1) with one side of cells.
 """
 
+import functools
+
 import jax.numpy as jnp
 
 from irstd_jax.classical import windows
-from irstd_jax.classical.local_contrast import lit, over_sides
+from irstd_jax.classical.local_contrast import lit, odd
 
 FLATTEST = 5  # grey levels, Eq. 2
 
 
 def tllcm(image, side=9, count=9):
     """Eq. 1: grey levels (b, h, w, c) -> the same, grey levels; `count` is K."""
-
-    def contrast(x, side):
-        return _contrast(x, _brightest(x, side, count), side)
-
-    return over_sides(contrast, image, (side,))
+    [(brightest, _)] = _brightest(image, (side,), count)
+    return _contrast(windows.binomial(image), brightest, side)
 
 
 def wslcm(image, sides=(5, 7, 9, 11), count=9):
     """Eq. 3: grey levels (b, h, w, c) -> the same, squared grey levels."""
-    median = windows.largest(windows.surrounded(image, 1, 0), 3, 5)[-1]
-
-    def weighted(x, side):
-        brightest = _brightest(x, side, count)
-        return _weight(x, brightest, side) * _contrast(x, brightest, side)
-
-    return over_sides(weighted, median, sides)
-
-
-def _brightest(x, side, count):
-    """M of each cell whose centre is at most `side` pixels outside."""
-    if count > side**2:
-        raise ValueError(f"cells of {side}x{side} have no {count} values")
-    padded = windows.surrounded(x, side + side // 2, 0)
-    return windows.largest(padded, side, count).mean(0)
+    median = windows.largest(windows.surrounded(image, 1, 0), (3,), 5)[3][-1]
+    core = windows.binomial(median)
+    weighted = [
+        _weight(median, brightest, side) * _contrast(core, brightest, side)
+        for brightest, side in _brightest(median, sides, count)
+    ]
+    return functools.reduce(jnp.maximum, weighted)
 
 
-def _contrast(x, brightest, side):
+def _brightest(x, sides, count):
+    """(M, side) for each side, M of the cells up to `side` pixels outside."""
+    odd(sides)
+    if count > min(sides) ** 2:
+        raise ValueError(f"cells of {min(sides)}x{min(sides)} have no {count} values")
+    widest = max(sides)
+    padded = windows.surrounded(x, widest + widest // 2, 0)
+    stacks = windows.largest(padded, sides, count)
+    return [(windows.centre(stacks[n].mean(0), widest - n), n) for n in sides]
+
+
+def _contrast(core, brightest, side):
     """Eq. 1, of M (b, h + 2 side, w + 2 side, c)."""
-    core = windows.binomial(x)
     around = windows.neighbours(brightest, side).max(0)
     return jnp.maximum(core**2 / lit(around) - core, 0)
 
@@ -64,6 +65,7 @@ def _weight(x, brightest, side):
     """Eq. 2, of the same."""
     mean = windows.mean(windows.edge(x, side + side // 2), side)
     irregular = brightest - mean
-    inside, around = (f(irregular, side) for f in (windows.centre, windows.neighbours))
+    around = windows.neighbours(irregular, side)
+    inside = windows.centre(irregular, side)
     stands_out = jnp.maximum(inside - around.max(0), 0)
     return inside * stands_out / jnp.maximum(around.std(0, ddof=1), FLATTEST)

@@ -39,10 +39,15 @@ def mpcm(image, sides=SIDES):
 
 
 def over_sides(contrast, image, sides):
-    """The largest contrast(image, side) of all sides, which must be odd."""
+    """The largest contrast(image, side) of all sides."""
+    odd(sides)
+    return functools.reduce(jnp.maximum, [contrast(image, side) for side in sides])
+
+
+def odd(sides):
+    """Raises ValueError unless the sides are odd numbers."""
     if not sides or any(side % 2 == 0 for side in sides):
         raise ValueError(f"sides must be odd numbers, one or more, not {sides}")
-    return functools.reduce(jnp.maximum, [contrast(image, side) for side in sides])
 
 
 def _lcm(image, side):

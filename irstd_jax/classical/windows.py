@@ -5,8 +5,6 @@ beyond the border is therefore said where a map is padded: its edge repeated (`e
 constant (`surrounded`), or nothing, which is -inf for a maximum and inf for a minimum.
 """
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,23 +64,32 @@ def erosion(x, side):
     return minimum(x, side, side)
 
 
-def largest(x, side, count):
-    """The `count` largest values of each window, in falling order: (count, b, ...).
+def largest(x, sides, count):
+    """The `count` largest values of the windows of odd sides, in falling order.
 
-    Each pixel of the window is offered in turn to the values kept so far, and takes its
-    place among them. So nothing of the size of all windows is ever held.
+    Each pixel of a window is offered to the values kept so far, and takes its place
+    among them, from the centre outwards: a wide window goes on from the narrow one in
+    it. Nothing of the size of all windows is ever held.
+
+    Returns {side: (count, b, ...)}, all of the size that the widest window leaves.
     """
     b, h, w, c = x.shape
-    shape = (b, h - side + 1, w - side + 1, c)
-    corners = np.array(list(itertools.product(range(side), repeat=2)))
+    widest = max(sides)
+    shape = (b, h - widest + 1, w - widest + 1, c)
 
     def offer(kept, corner):
         new = jax.lax.dynamic_slice(x, (0, *corner, 0), shape)
         above = jnp.concatenate([jnp.full_like(kept[:1], jnp.inf), kept[:-1]])
         return jnp.maximum(kept, jnp.minimum(above, new)), None
 
-    start = jnp.full((count, *shape), -jnp.inf, x.dtype)
-    return jax.lax.scan(offer, start, corners)[0]
+    corners = np.indices((widest, widest)).reshape(2, -1).T
+    distance = np.abs(corners - widest // 2).max(1)
+    kept, stacks, within = jnp.full((count, *shape), -jnp.inf, x.dtype), {}, -1
+    for side in sorted(sides):
+        ring = (distance > within) & (distance <= side // 2)
+        kept, _ = jax.lax.scan(offer, kept, corners[ring])
+        stacks[side], within = kept, side // 2
+    return stacks
 
 
 def neighbours(x, distance):
@@ -97,7 +104,8 @@ def neighbours(x, distance):
 
 def centre(x, distance):
     """A padded map without its padding."""
-    return x[:, distance:-distance, distance:-distance]
+    h, w = x.shape[1:3]
+    return x[:, distance : h - distance, distance : w - distance]
 
 
 def binomial(x):

@@ -1,11 +1,12 @@
 """The classical methods against plain NumPy, on a batch of images: ratios of times.
 
   python benchmarks/classical.py
-  python benchmarks/classical.py 64 2    # the side and number of images; these are small
+  python benchmarks/classical.py 80 2    # side and number of images, to try it
 
 A ratio above 1 says that ours is the faster one, by that factor. The plain ones are the
-references of the tests, image after image: windows are stacks of shifted images, one map
-a pixel of the window, and low rank is by LAPACK's SVD. MSLSTIPT has no plain reference.
+references of the tests, image after image: windows are stacks of shifted images, one
+map a pixel of the window, and low rank is by LAPACK's SVD. IPI takes minutes. MSLSTIPT
+has no plain reference.
 """
 
 import pathlib

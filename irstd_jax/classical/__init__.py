@@ -47,7 +47,7 @@ def build(name, **fields):
 
     Without fields, at its published parameters. IPI, PSTNN and MSLSTIPT compute in
     float64, whatever JAX's setting, the others in float32. Lists, which JSON makes of
-    tuples, become tuples again.
+    tuples, become tuples again. Within a larger program, take METHODS[name].
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; choose from {sorted(METHODS)}")

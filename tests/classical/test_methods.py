@@ -43,8 +43,8 @@ def test_flat_images_planted_dots_and_batches(name):
     np.testing.assert_allclose(found[0], 80.0 if name == "lcm" else 0.0, atol=1e-4)
     for k, frame in enumerate(np.reshape(found[1], (-1, *found.shape[-3:-1]))):
         y, x = np.unravel_index(frame.argmax(), frame.shape)
-        column = 22 if name != "mslstipt" else 16 + k
-        assert abs(y - 17) <= 1 and abs(x - column) <= 1
+        row, column = (17, 22) if name != "mslstipt" else (17, 16 + k)
+        assert abs(y - row) <= 1 and abs(x - column) <= 1
     np.testing.assert_allclose(run(images[::-1])[::-1], found, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(run(images[[1, 1]])[0], found[1], rtol=1e-6, atol=1e-6)
 

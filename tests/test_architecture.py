@@ -12,6 +12,7 @@ ALLOWED = {
     "ops": set(),
     "metrics": set(),
     "viz": set(),
+    "classical": set(),
     "data": set(),
     "models": {"ops"},
     "mosaic": {"ops"},

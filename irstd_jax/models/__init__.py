@@ -12,9 +12,13 @@ from irstd_jax.models.realtime import RealtimeDiff
 from irstd_jax.models.swinir import SwinIR
 from irstd_jax.models.text_encoder import TextEncoder
 
+# What benchmarks run: see acm.py.
+BASICIRSTD = {"in_channels": 1, "project": False, "momentum": 0.1}
 NETWORKS = {
     "acm_fpn": functools.partial(ACM, decoder="fpn"),
     "acm_unet": ACM,
+    "acm_unet_basicirstd": functools.partial(ACM, blocks=3, **BASICIRSTD),
+    "alcnet_basicirstd": functools.partial(ACM, decoder="deconv", **BASICIRSTD),
     "autoencoder_kl": AutoencoderKL,
     "control_net": ControlNet,
     "dnanet": DNANet,

@@ -11,8 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from irstd_jax import tasks
-from irstd_jax.models.detectors.acm import dropped
-from irstd_jax.models.layers import Conv, ConvNorm
+from irstd_jax.models.layers import Conv, ConvNorm, dropped
 from irstd_jax.tasks import losses
 from irstd_jax.tasks.segmentation import Segmentation
 from irstd_jax.training import parallel, state

@@ -45,6 +45,9 @@ SCENES = {
 DETECTORS = {
     "acm_fpn": "acm",
     "acm_unet": "acm",
+    "acm_unet_basicirstd": "acm",
+    "alcnet": "",  # tables mean the next
+    "alcnet_basicirstd": "alcnet",
     "dnanet": "dnanet",
     "uiunet": "uiunet",
 }

@@ -5,7 +5,8 @@
 
 The paper reports IoU 92.14, Pd 98.12 %, Fa 1.08e-6 (Table III) on 1062 / 265 images
 whose list was never published; the published split is 663 / 664, the default here, and
-`random_80_20` names a deterministic 1062 / 265 of ours. Variants: `realtime`, `small`, `tiny`.
+`random_80_20` names a deterministic 1062 / 265 of ours. Variants:
+`realtime`, `small`, `tiny`.
 """
 
 from configs import common

@@ -13,7 +13,9 @@ import pytest
 from PIL import Image
 
 ROOT = pathlib.Path(__file__).parents[1]
-TINY = "--config=configs/general.py:tiny"  # quickstart.py:tiny takes three times as long
+TINY = (
+    "--config=configs/general.py:tiny"  # quickstart.py:tiny takes three times as long
+)
 
 
 def launch(*flags, **options):

@@ -4,6 +4,7 @@ import functools
 
 from irstd_jax.models.autoencoder_kl import AutoencoderKL
 from irstd_jax.models.detectors.acm import ACM
+from irstd_jax.models.detectors.alcnet import ALCNet
 from irstd_jax.models.detectors.dnanet import DNANet
 from irstd_jax.models.detectors.uiunet import UIUNet
 from irstd_jax.models.irstd_diff import IRSTDDiff
@@ -18,6 +19,7 @@ NETWORKS = {
     "acm_fpn": functools.partial(ACM, decoder="fpn"),
     "acm_unet": ACM,
     "acm_unet_basicirstd": functools.partial(ACM, blocks=3, **BASICIRSTD),
+    "alcnet": ALCNet,
     "alcnet_basicirstd": functools.partial(ACM, decoder="deconv", **BASICIRSTD),
     "autoencoder_kl": AutoencoderKL,
     "control_net": ControlNet,

@@ -4,6 +4,7 @@ from functools import partial
 
 from irstd_jax.weights import (
     acm,
+    alcnet,
     autoencoder_kl,
     detectors,
     dnanet,
@@ -19,6 +20,7 @@ TABLES = {
     "acm_fpn": partial(acm.table, "acm_fpn"),
     "acm_unet": partial(acm.table, "acm_unet"),
     "acm_unet_basicirstd": partial(acm.table, "acm_unet_basicirstd"),
+    "alcnet": alcnet.table,
     "alcnet_basicirstd": partial(acm.table, "alcnet_basicirstd"),
     "autoencoder_kl": autoencoder_kl.table,
     "control_net": partial(latent_unet.table, "control_net"),
@@ -34,6 +36,7 @@ PREFIXES = {
     "acm_fpn": detectors.PREFIX,
     "acm_unet": detectors.PREFIX,
     "acm_unet_basicirstd": detectors.COLLECTION,
+    "alcnet": detectors.PREFIX,
     "alcnet_basicirstd": detectors.COLLECTION,
     "autoencoder_kl": autoencoder_kl.PREFIX,
     "control_net": latent_unet.PREFIXES["control_net"],
@@ -46,6 +49,7 @@ PREFIXES = {
 # Networks whose weights go about under several spellings: to that of the table.
 SPELLINGS = {
     "acm_unet": detectors.canonical,
+    "alcnet": detectors.canonical,
     "autoencoder_kl": autoencoder_kl.canonical,
     "control_net": latent_unet.canonical,
     "latent_unet": latent_unet.canonical,

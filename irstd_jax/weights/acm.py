@@ -1,9 +1,9 @@
 """The names of ACM's published weights, and of the networks that benchmarks make of it.
 
-  acm_unet, acm_fpn      the authors' PyTorch code; with stem="full", project=False also
-                         their first, in MXNet (a .params file)
-  acm_unet_basicirstd    BasicIRSTD, LESPS
-  alcnet_basicirstd      what they call ALCNet: its uplayer1 and uplayer2 never run
+acm_unet, acm_fpn      the authors' PyTorch code; with stem="full", project=False also
+                       their first, in MXNet (a .params file)
+acm_unet_basicirstd    BasicIRSTD, LESPS
+alcnet_basicirstd      what they call ALCNet: its uplayer1 and uplayer2 never run
 """
 
 from irstd_jax.models import build

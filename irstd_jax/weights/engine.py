@@ -65,8 +65,9 @@ def table(variables, torch_name):
 def convert(entries, state_dict, unused=()):
     """{torch name: array} -> nested dict of float32 arrays, by a table.
 
-    unused: how the names of layers begin that a release has and never runs; they are
-    dropped. Raises ValueError with all missing, unexpected, misshapen and doubled names.
+    `unused` is how the names of layers begin that a release has and never runs: they
+    are dropped. Raises ValueError with all missing, unexpected, misshapen and doubled
+    names.
     """
     weights, doubled = clean(state_dict, unused)
     wanted = {entry.name: entry for entry in entries}

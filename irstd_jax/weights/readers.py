@@ -1,8 +1,9 @@
-"""Weight files as {name: array}: safetensors, .npz and PyTorch's, without PyTorch.
+"""Weight files as {name: array}: safetensors, .npz, PyTorch's and MXNet's.
 
-The format is told by the content, not by the suffix: `.pth.tar`, `.ckpt` and `.bin`
-are mostly PyTorch files. Nothing that a file holds is executed or unpacked to disk.
-Arrays keep the dtype of the file (bfloat16 is ml_dtypes').
+Neither PyTorch nor MXNet is needed. The format is told by the content, not by the
+suffix: `.pkl`, `.pth.tar`, `.ckpt` and `.bin` are mostly PyTorch files. Nothing that a
+file holds is executed or unpacked to disk. Arrays keep the dtype of the file (bfloat16
+is ml_dtypes').
 
 PyTorch writes two formats. Since 1.6 a zip: `NAME/data.pkl` describes the tensors,
 `NAME/data/KEY` holds one storage each. Before, five pickles in a row (magic number,
@@ -19,7 +20,7 @@ import zlib
 
 import numpy as np
 
-from irstd_jax.weights import pickled
+from irstd_jax.weights import mxnet, pickled
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -75,15 +76,22 @@ def reader(file):
         return read_safetensors
     if head[:1] == b"\x80":
         return read_legacy
+    if head[:8] == mxnet.MAGIC.to_bytes(8, "little"):
+        return read_mxnet
     if head[257:262] == b"ustar":
         raise ValueError("it is a tar archive; unpack it and give a file from inside")
-    raise ValueError("it is no safetensors, .npz or PyTorch file, or is damaged")
+    raise ValueError("it is no safetensors, .npz, PyTorch or MXNet file, or is damaged")
 
 
 def read_npz(file, key=None, ignore_unknown=False):
     """Reads NumPy's .npz; arrays of Python objects are refused."""
     with np.load(file, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def read_mxnet(file, key=None, ignore_unknown=False):
+    """Reads MXNet's .params."""
+    return mxnet.read(file)
 
 
 def read_safetensors(file, key=None, ignore_unknown=False):

@@ -21,6 +21,7 @@ NETWORKS = {
     "alcnet": "alcnet_basicirstd",
 }
 
+
 def toy(kind="acm_unet", **fields):
     return models.build(kind, **(TOY | fields))
 

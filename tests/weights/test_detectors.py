@@ -24,6 +24,7 @@ TOYS = {
     "acm_fpn": ACM | {"fusion": "bi_local"},
     "acm_unet": ACM | {"fusion": "bi_global"},
     "acm_unet_basicirstd": ACM,
+    "alcnet": {"channels": (4, 8, 8), "blocks": 1},
     "alcnet_basicirstd": ACM,
     "dnanet": {"channels": (16, 16, 16, 32, 32), "blocks": (1, 2, 1, 1)},
     "uiunet": {"channels": 4, "heights": (7, 3, 0)},

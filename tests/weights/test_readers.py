@@ -376,8 +376,11 @@ BROKEN = {
         lambda p: p.write_bytes(dumps({"w": 1})),
         "not one that PyTorch",
     ),
-    "text": (lambda p: p.write_text("<html>not found</html>"), "no safetensors, .npz"),
-    "empty": (lambda p: p.write_bytes(b""), "no safetensors, .npz"),
+    "text": (
+        lambda p: p.write_text("<html>not found</html>"),
+        "no safetensors, .npz, PyTorch or MXNet",
+    ),
+    "empty": (lambda p: p.write_bytes(b""), "no safetensors, .npz, PyTorch or MXNet"),
     "tar": (lambda p: p.write_bytes(bytes(257) + b"ustar" + bytes(250)), "tar archive"),
     "npz of objects": (save_objects, "allow_pickle"),
     "safetensors cut": (header(entry(), bytes(7)), "does not fit"),

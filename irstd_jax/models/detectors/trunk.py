@@ -47,9 +47,7 @@ def level(x, features, blocks, stride, name, train, common):
     """(b, h, w, *) -> (b, h / stride, w / stride, features) by residual blocks."""
     kept = {field: common[field] for field in ("dtype", "axis")}
     for i in range(blocks):
-        block = ResidualBlock(
-            features, 1 if i else stride, name=f"{name}_{i}", **kept
-        )
+        block = ResidualBlock(features, 1 if i else stride, name=f"{name}_{i}", **kept)
         x = block(x, train)
     return x
 

@@ -46,6 +46,7 @@ DETECTORS = {
     "acm_fpn": "acm",
     "acm_unet": "acm",
     "acm_unet_basicirstd": "acm",
+    "agpcnet": "agpcnet",
     "alcnet": "",  # tables mean the next
     "alcnet_basicirstd": "alcnet",
     "dnanet": "dnanet",

@@ -5,7 +5,7 @@
   python launch.py --config=configs/detector.py:dnanet,nudt_sirst,published
   python launch.py --config=configs/detector.py:acm_fpn,synthetic,tiny
 
-Networks: acm_unet, acm_fpn, alcnet, dnanet, uiunet; acm_unet_basicirstd and
+Networks: acm_unet, acm_fpn, agpcnet, alcnet, dnanet, uiunet; acm_unet_basicirstd and
 alcnet_basicirstd, what most tables call ACM and ALCNet (detectors/acm.py). Data sets:
 nuaa_sirst (213 / 214 images), nudt_sirst (663 / 664), irstd1k (800 / 201), synthetic.
 An augmented set joins by --config.data.extra=FOLDER. Variants:
@@ -61,6 +61,14 @@ MODELS = {
     "acm_fpn": ACM,
     "acm_unet": ACM,
     "acm_unet_basicirstd": BASICIRSTD | {"blocks": 3},
+    "agpcnet": {
+        "in_channels": 3,
+        "channels": (64, 64, 128, 256, 512),
+        "scales": (10, 6, 5, 3),  # or (10, 6, 5, 4), published as agpcnet_2
+        "dropout": 0.1,
+        "prior": 0.01,
+        "dtype": "float32",
+    },
     "alcnet": {
         "in_channels": 3,
         "channels": (16, 32, 64),
@@ -90,6 +98,7 @@ MODELS = {
     },
 }
 SMALL = {
+    "agpcnet": {"channels": (8, 8, 16, 32, 64)},
     "alcnet": {"channels": (8, 16, 32)},
     "dnanet": {"blocks": "resnet_10"},
     "uiunet": {"channels": 16},
@@ -99,6 +108,7 @@ TOYS = {
     "acm_fpn": TOY_ACM,
     "acm_unet": TOY_ACM,
     "acm_unet_basicirstd": TOY_ACM,
+    "agpcnet": {"channels": (4, 4, 4, 4, 64), "scales": (3, 2)},
     "alcnet": {"channels": (4, 8, 8), "blocks": 1, "shifts": (3,)},
     "alcnet_basicirstd": TOY_ACM,
     "dnanet": {"channels": (16, 16, 16), "blocks": (1, 1)},
@@ -211,6 +221,18 @@ def published_acm(config):
     config.evaluation.size = config.predict.size = 512
 
 
+def published_agpcnet(config):
+    """5 epochs of SGD on images resized to 256 px, as they are."""
+    lasting(config, epochs=5, batch_size=8, images=images(config))
+    config.evaluate_every = config.checkpoint_every = config.num_steps // 5
+    config.data.update({"resize": 256, "crop": 0})
+    config.optimizer.update(
+        {"name": "sgd", "learning_rate": 0.05, "decay": "poly", "power": 0.9}
+    )
+    config.optimizer.weight_decay = 1e-4
+    config.evaluation.size = config.predict.size = 256
+
+
 def published_alcnet(config):
     """As ACM's, but of a constant rate, of pairs of images and their joint soft IoU."""
     published_acm(config)
@@ -266,6 +288,7 @@ PUBLISHED = {
     "acm_fpn": published_acm,
     "acm_unet": published_acm,
     "acm_unet_basicirstd": published_basicirstd,
+    "agpcnet": published_agpcnet,
     "alcnet": published_alcnet,
     "alcnet_basicirstd": published_basicirstd,
     "dnanet": published_dnanet,

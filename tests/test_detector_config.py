@@ -80,6 +80,9 @@ def test_published_recipes_are_those_of_the_facts():
     alcnet = detector.get_config("alcnet,nuaa_sirst,published")
     assert (alcnet.num_steps, alcnet.data.batch_size) == (300 * 170, 2)
     assert optimizer.schedule(alcnet.optimizer, alcnet.num_steps)(50_000) == 0.1
+    agpcnet = detector.get_config("agpcnet,nuaa_sirst,published")
+    assert agpcnet.num_steps == 5 * 26 and agpcnet.optimizer.name == "sgd"
+    assert dict(tasks.build(agpcnet).losses) == {"soft_iou": 1.0}
     dnanet = detector.get_config("dnanet,nudt_sirst,published")
     assert dnanet.num_steps == 3_000 * 16 and dnanet.data.batch_size == 40
     assert dict(tasks.build(dnanet).losses) == {"soft_iou_batch": 1.0}

@@ -4,6 +4,7 @@ import functools
 
 from irstd_jax.models.autoencoder_kl import AutoencoderKL
 from irstd_jax.models.detectors.acm import ACM
+from irstd_jax.models.detectors.agpcnet import AGPCNet
 from irstd_jax.models.detectors.alcnet import ALCNet
 from irstd_jax.models.detectors.dnanet import DNANet
 from irstd_jax.models.detectors.uiunet import UIUNet
@@ -19,6 +20,7 @@ NETWORKS = {
     "acm_fpn": functools.partial(ACM, decoder="fpn"),
     "acm_unet": ACM,
     "acm_unet_basicirstd": functools.partial(ACM, blocks=3, **BASICIRSTD),
+    "agpcnet": AGPCNet,
     "alcnet": ALCNet,
     "alcnet_basicirstd": functools.partial(ACM, decoder="deconv", **BASICIRSTD),
     "autoencoder_kl": AutoencoderKL,

@@ -4,6 +4,7 @@ from functools import partial
 
 from irstd_jax.weights import (
     acm,
+    agpcnet,
     alcnet,
     autoencoder_kl,
     detectors,
@@ -20,6 +21,7 @@ TABLES = {
     "acm_fpn": partial(acm.table, "acm_fpn"),
     "acm_unet": partial(acm.table, "acm_unet"),
     "acm_unet_basicirstd": partial(acm.table, "acm_unet_basicirstd"),
+    "agpcnet": agpcnet.table,
     "alcnet": alcnet.table,
     "alcnet_basicirstd": partial(acm.table, "alcnet_basicirstd"),
     "autoencoder_kl": autoencoder_kl.table,
@@ -36,6 +38,7 @@ PREFIXES = {
     "acm_fpn": detectors.PREFIX,
     "acm_unet": detectors.PREFIX,
     "acm_unet_basicirstd": detectors.COLLECTION,
+    "agpcnet": detectors.PREFIX,
     "alcnet": detectors.PREFIX,
     "alcnet_basicirstd": detectors.COLLECTION,
     "autoencoder_kl": autoencoder_kl.PREFIX,

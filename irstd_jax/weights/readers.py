@@ -45,8 +45,9 @@ def read(path, key=None, ignore_unknown=False):
     A PyTorch file may wrap its state dict ({"state_dict": ..., "epoch": 3}): the only
     entry that holds tensors is taken. `key` picks one of several; "" is the file's top
     level. Objects of unknown classes (a Lightning checkpoint's hyper-parameters) are
-    refused, or with `ignore_unknown` left out, unbuilt. Raises ValueError that names
-    the file and what is wrong in it.
+    refused, or with `ignore_unknown` left out, unbuilt; of a network that was saved
+    whole, the tensors are then taken all the same. Raises ValueError that names the
+    file and what is wrong in it.
     """
     path = pathlib.Path(path)
     try:
@@ -233,7 +234,9 @@ def select(tree, key=None):
 
 
 def candidates(tree):
-    """{key: {name: tensor}} of the dicts with tensors; "" is the top level's key."""
+    """{key: {name: tensor}} of what has tensors; "" is the top level's key."""
+    if isinstance(tree, pickled.Module):
+        tree = {"": tree}
     if not isinstance(tree, dict):
         return {}
     inner = {key: tensors(item) for key, item in tree.items() if type(key) is str}
@@ -241,10 +244,28 @@ def candidates(tree):
 
 
 def tensors(item):
-    """The tensors of a dict by name, without what else lies there."""
+    """The tensors of a dict or a whole network by name, without what else is there."""
+    if isinstance(item, pickled.Module):
+        return dict(inside(item, "", set()))
     entries = item.items() if isinstance(item, dict) else ()
     return {
         name: value
         for name, value in entries
         if type(name) is str and isinstance(value, pickled.Tensor)
     }
+
+
+def inside(module, prefix, seen):
+    """(name, tensor) of a network and what it is made of, named as its state dict.
+
+    `seen` keeps a module from being entered twice, and so a file from having no end.
+    """
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    for part in ("_parameters", "_buffers"):
+        for name, tensor in tensors(module.parts[part]).items():
+            yield prefix + name, tensor
+    for name, child in module.parts["_modules"].items():
+        if type(name) is str and isinstance(child, pickled.Module):
+            yield from inside(child, f"{prefix}{name}.", seen)

@@ -7,6 +7,7 @@ from irstd_jax.models.detectors.acm import ACM
 from irstd_jax.models.detectors.agpcnet import AGPCNet
 from irstd_jax.models.detectors.alcnet import ALCNet
 from irstd_jax.models.detectors.dnanet import DNANet
+from irstd_jax.models.detectors.isnet import ISNet
 from irstd_jax.models.detectors.uiunet import UIUNet
 from irstd_jax.models.irstd_diff import IRSTDDiff
 from irstd_jax.models.latent_unet import ControlNet, LatentUNet
@@ -27,6 +28,8 @@ NETWORKS = {
     "control_net": ControlNet,
     "dnanet": DNANet,
     "irstd_diff": IRSTDDiff,
+    "isnet": ISNet,
+    "isnet_dcnv2": functools.partial(ISNet, modulated=True, in_channels=3),
     "latent_unet": LatentUNet,
     "realtime": RealtimeDiff,
     "swinir": SwinIR,

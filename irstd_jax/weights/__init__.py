@@ -11,6 +11,7 @@ from irstd_jax.weights import (
     dnanet,
     engine,
     irstd_diff,
+    isnet,
     latent_unet,
     swinir,
     text_encoder,
@@ -28,6 +29,8 @@ TABLES = {
     "control_net": partial(latent_unet.table, "control_net"),
     "dnanet": dnanet.table,
     "irstd_diff": irstd_diff.table,
+    "isnet": partial(isnet.table, "isnet"),
+    "isnet_dcnv2": partial(isnet.table, "isnet_dcnv2"),
     "latent_unet": partial(latent_unet.table, "latent_unet"),
     "swinir": swinir.table,
     "text_encoder": text_encoder.table,
@@ -44,6 +47,8 @@ PREFIXES = {
     "autoencoder_kl": autoencoder_kl.PREFIX,
     "control_net": latent_unet.PREFIXES["control_net"],
     "dnanet": detectors.PREFIX,
+    "isnet": detectors.COLLECTION,
+    "isnet_dcnv2": detectors.PREFIX,
     "latent_unet": latent_unet.PREFIXES["latent_unet"],
     "swinir": swinir.PREFIX,
     "text_encoder": text_encoder.PREFIX,
@@ -59,7 +64,7 @@ SPELLINGS = {
     "text_encoder": text_encoder.canonical,
 }
 # How the names of layers begin that a release has and never runs.
-UNUSED = acm.UNUSED
+UNUSED = acm.UNUSED | dict.fromkeys(("isnet", "isnet_dcnv2"), isnet.UNUSED)
 
 
 def convert(name, state_dict, **fields):

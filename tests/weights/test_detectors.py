@@ -16,6 +16,8 @@ PUBLISHED = {
     "agpcnet": (324, 0),
     "alcnet_basicirstd": (302, 80),
     "dnanet": (502, 0),
+    "isnet": (471, 99),
+    "isnet_dcnv2": (471, 99),
     "uiunet": (942 - 132, 0),
 }
 # Whose reference outputs are named otherwise.
@@ -29,6 +31,7 @@ TOYS = {
     "alcnet": {"channels": (4, 8, 8), "blocks": 1},
     "alcnet_basicirstd": ACM,
     "dnanet": {"channels": (16, 16, 16, 32, 32), "blocks": (1, 2, 1, 1)},
+    "isnet": {"channels": (4, 4, 4, 8), "blocks": 1, "edge_channels": 3},
     "uiunet": {"channels": 4, "heights": (7, 3, 0)},
 }
 

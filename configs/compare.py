@@ -50,6 +50,7 @@ DETECTORS = {
     "alcnet": "",  # tables mean the next
     "alcnet_basicirstd": "alcnet",
     "dnanet": "dnanet",
+    "isnet": "isnet",
     "uiunet": "uiunet",
 }
 

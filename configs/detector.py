@@ -5,10 +5,11 @@
   python launch.py --config=configs/detector.py:dnanet,nudt_sirst,published
   python launch.py --config=configs/detector.py:acm_fpn,synthetic,tiny
 
-Networks: acm_unet, acm_fpn, agpcnet, alcnet, dnanet, uiunet; acm_unet_basicirstd and
-alcnet_basicirstd, what most tables call ACM and ALCNet (detectors/acm.py). Data sets:
-nuaa_sirst (213 / 214 images), nudt_sirst (663 / 664), irstd1k (800 / 201), synthetic.
-An augmented set joins by --config.data.extra=FOLDER. Variants:
+Networks: acm_unet, acm_fpn, agpcnet, alcnet, dnanet, isnet, isnet_dcnv2, uiunet;
+acm_unet_basicirstd and alcnet_basicirstd, what most tables call ACM and ALCNet
+(detectors/acm.py). Data sets: nuaa_sirst (213 / 214 images), nudt_sirst (663 / 664),
+irstd1k (800 / 201), synthetic. An augmented set joins by --config.data.extra=FOLDER.
+Variants:
 
   (none)     the common recipe, the same for all networks so that they compare: 256 px
              crops at native scale, flips and quarter turns, soft IoU + BCE, AdamW
@@ -25,11 +26,14 @@ Published numbers (IoU in %): ACM 71.5 U-Net, 69.5 FPN on NUAA-SIRST (86 test im
 Mosaic's Table I); ALCNet 75.7 on NUAA-SIRST (96 images of an older list). All of them
 kept the epoch that was best on the test set; here the `published` recipes choose on a
 validation part cut from training. BasicIRSTD keeps the last: on NUAA-SIRST, NUDT-SIRST
-and IRSTD-1k its ACM has 69.4, 64.9, 60.3, its ALCNet 61.1, 61.1, 58.1.
+and IRSTD-1k its ACM has 69.4, 64.9, 60.3, its ALCNet 61.1, 61.1, 58.1, its ISNet 70.5,
+81.2, 61.9.
 
 The `published` recipes differ from the release in the padding of crops (mirrored, not
 black), in UIU-Net's flips (both ways, not up-down alone) and in what masks become when
-images are scaled (no target vanishes).
+images are scaled (no target vanishes). isnet_dcnv2 is PAL's copy, whose loss is a mean
+over the harder half of all pixels: here it is over all, as its augmentations are those
+that we have.
 The initial weights are PyTorch's default.
 """
 
@@ -57,6 +61,16 @@ ACM = {
     "dtype": "float32",
 }
 BASICIRSTD = ACM | {"in_channels": 1, "project": False}
+ISNET = {
+    "in_channels": 1,
+    "channels": (8, 16, 32, 64),
+    "blocks": 4,
+    "edge_channels": 64,  # at full size: 98 % of all work
+    "modulated": False,  # True: deformable convolutions of version 2
+    "dropout": 0.1,
+    "prior": 0.01,
+    "dtype": "float32",
+}
 MODELS = {
     "acm_fpn": ACM,
     "acm_unet": ACM,
@@ -88,6 +102,8 @@ MODELS = {
         "remat": False,
         "dtype": "float32",
     },
+    "isnet": ISNET,
+    "isnet_dcnv2": ISNET | {"in_channels": 3, "modulated": True},
     "uiunet": {
         "in_channels": 3,
         "channels": 64,
@@ -101,9 +117,12 @@ SMALL = {
     "agpcnet": {"channels": (8, 8, 16, 32, 64)},
     "alcnet": {"channels": (8, 16, 32)},
     "dnanet": {"blocks": "resnet_10"},
+    "isnet": {"edge_channels": 16},
+    "isnet_dcnv2": {"edge_channels": 16},
     "uiunet": {"channels": 16},
 }
 TOY_ACM = {"channels": (4, 8, 8, 8), "blocks": 1}
+TOY_ISNET = {"channels": (4, 8, 8, 8), "blocks": 1, "edge_channels": 4}
 TOYS = {
     "acm_fpn": TOY_ACM,
     "acm_unet": TOY_ACM,
@@ -112,6 +131,8 @@ TOYS = {
     "alcnet": {"channels": (4, 8, 8), "blocks": 1, "shifts": (3,)},
     "alcnet_basicirstd": TOY_ACM,
     "dnanet": {"channels": (16, 16, 16), "blocks": (1, 1)},
+    "isnet": TOY_ISNET,
+    "isnet_dcnv2": TOY_ISNET,
     "uiunet": {"channels": 4, "heights": (3, 3, 0)},
 }
 
@@ -149,6 +170,12 @@ def recipe(network, dataset):
         {
             "name": "segmentation",
             "losses": {  # their weights; 0 leaves one out
+                "soft_iou": 1.0,
+                "soft_iou_batch": 0.0,
+                "bce": 1.0,
+                "focal": 0.0,
+            },
+            "edge_losses": {  # of ISNet's map of edges
                 "soft_iou": 1.0,
                 "soft_iou_batch": 0.0,
                 "bce": 1.0,
@@ -274,6 +301,31 @@ def published_dnanet(config):
     config.evaluation.size = config.predict.size = 256
 
 
+def published_isnet(config):
+    """As BasicIRSTD trains all; the edge has soft IoU and ten times BCE.
+
+    Its code takes the sigmoid of the edge's probability once more, so that its soft
+    IoU cannot fall: here it is of the probability.
+    """
+    published_basicirstd(config)
+    config.task.edge_losses.update({"soft_iou_batch": 1.0, "bce": 10.0})
+
+
+def published_isnet_dcnv2(config):
+    """As PAL trains all: 400 epochs of AdamW and BCE on 256 px crops, strongly varied.
+
+    The edge has no loss of its own.
+    """
+    published_basicirstd(config)
+    losses(config, "bce", "mean")
+    config.data.normalisation = DATASETS[config.data.name][1]
+    config.data.augment.update(
+        {"brightness": 0.3, "contrast": 0.3, "scale": (0.8, 1.2), "noise": 0.02}
+    )
+    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3})
+    config.optimizer.update({"decay": "constant", "weight_decay": 0.01})
+
+
 def published_uiunet(config):
     """500 epochs of Adam on 288 px crops of images resized to 320 px; BCE of 7 maps."""
     lasting(config, epochs=500, batch_size=3, images=images(config))
@@ -292,6 +344,8 @@ PUBLISHED = {
     "alcnet": published_alcnet,
     "alcnet_basicirstd": published_basicirstd,
     "dnanet": published_dnanet,
+    "isnet": published_isnet,
+    "isnet_dcnv2": published_isnet_dcnv2,
     "uiunet": published_uiunet,
 }
 
@@ -316,9 +370,10 @@ def lasting(config, epochs, batch_size, images):
 
 
 def losses(config, name, supervision):
-    """One loss in the place of all others."""
+    """One loss in the place of all others, and none of edges."""
     for other in config.task.losses:
         config.task.losses[other] = float(other == name)
+        config.task.edge_losses[other] = 0.0
     config.task.supervision = supervision
 
 

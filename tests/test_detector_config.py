@@ -86,13 +86,19 @@ def test_published_recipes_are_those_of_the_facts():
     dnanet = detector.get_config("dnanet,nudt_sirst,published")
     assert dnanet.num_steps == 3_000 * 16 and dnanet.data.batch_size == 40
     assert dict(tasks.build(dnanet).losses) == {"soft_iou_batch": 1.0}
+    pal = detector.get_config("isnet_dcnv2,nuaa_sirst,published")
+    assert (pal.optimizer.name, pal.data.normalisation) == ("adamw", "nuaa")
+    task = tasks.build(pal)
+    assert dict(task.losses) == {"bce": 1.0} and task.edge_losses == ()
     uiunet = detector.get_config("uiunet,nudt_sirst,published")
     task = tasks.build(uiunet)
     assert dict(task.losses) == {"bce": 1.0} and task.supervision == "sum"
     assert uiunet.optimizer.learning_rate == 1e-3 and uiunet.data.batch_size == 3
 
 
-@pytest.mark.parametrize("network", ["acm_unet_basicirstd", "alcnet_basicirstd"])
+@pytest.mark.parametrize(
+    "network", ["acm_unet_basicirstd", "alcnet_basicirstd", "isnet"]
+)
 def test_basicirstd_s_recipe(network):
     config = detector.get_config(f"{network},nudt_sirst,published")
     assert (config.num_steps, config.data.batch_size) == (400 * 41, 16)
@@ -100,6 +106,8 @@ def test_basicirstd_s_recipe(network):
     rates = [rate(epoch * 41 + 20) for epoch in (0, 199, 200, 299, 300)]
     assert rates == pytest.approx([5e-4, 5e-4, 5e-5, 5e-5, 5e-6])
     assert dict(tasks.build(config).losses) == {"soft_iou_batch": 1.0}
+    edges = {"bce": 10.0, "soft_iou_batch": 1.0} if network == "isnet" else {}
+    assert dict(tasks.build(config).edge_losses) == edges
     assert config.validation.choose == "last"
     mean, std = transforms.PRESETS[config.data.normalisation]
     assert (255 * mean[0], 255 * std[0]) == pytest.approx((107.809, 33.0227), 1e-4)

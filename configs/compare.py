@@ -46,7 +46,12 @@ SCENES = {
 DETECTORS = {
     "acm_fpn": "acm",
     "acm_unet": "acm",
+    "acm_unet_basicirstd": "acm",
+    "agpcnet": "agpcnet",
+    "alcnet": "",  # tables mean the next
+    "alcnet_basicirstd": "alcnet",
     "dnanet": "dnanet",
+    "isnet": "isnet",
     "uiunet": "uiunet",
 }
 

@@ -5,9 +5,11 @@
   python launch.py --config=configs/detector.py:dnanet,nudt_sirst,published
   python launch.py --config=configs/detector.py:acm_fpn,synthetic,tiny
 
-Networks: acm_unet, acm_fpn, dnanet, uiunet. Data sets: nuaa_sirst (213 / 214 images),
-nudt_sirst (663 / 664), irstd1k (800 / 201), synthetic. An augmented set joins by
---config.data.extra=FOLDER. Variants:
+Networks: acm_unet, acm_fpn, agpcnet, alcnet, dnanet, isnet, isnet_dcnv2, uiunet;
+acm_unet_basicirstd and alcnet_basicirstd, what most tables call ACM and ALCNet
+(detectors/acm.py). Data sets: nuaa_sirst (213 / 214 images), nudt_sirst (663 / 664),
+irstd1k (800 / 201), synthetic. An augmented set joins by --config.data.extra=FOLDER.
+Variants:
 
   (none)     the common recipe, the same for all networks so that they compare: 256 px
              crops at native scale, flips and quarter turns, soft IoU + BCE, AdamW
@@ -21,10 +23,17 @@ nudt_sirst (663 / 664), irstd1k (800 / 201), synthetic. An augmented set joins b
 
 Published numbers (IoU in %): ACM 71.5 U-Net, 69.5 FPN on NUAA-SIRST (86 test images at
 512 px); DNANet 77.0 and UIU-Net 72.0 on NUAA-SIRST, 88.4 and 89.0 on NUDT-SIRST (Diff-
-Mosaic's Table I). All of them kept the epoch that was best on the test set; here the
-`published` recipes choose on a validation part cut from training. They differ from the
-release in the padding of crops (mirrored, not black), in UIU-Net's flips (both ways,
-not up-down alone) and in what masks become when images are scaled (no target vanishes).
+Mosaic's Table I); ALCNet 75.7 on NUAA-SIRST (96 images of an older list). All of them
+kept the epoch that was best on the test set; here the `published` recipes choose on a
+validation part cut from training. BasicIRSTD keeps the last: on NUAA-SIRST, NUDT-SIRST
+and IRSTD-1k its ACM has 69.4, 64.9, 60.3, its ALCNet 61.1, 61.1, 58.1, its ISNet 70.5,
+81.2, 61.9.
+
+The `published` recipes differ from the release in the padding of crops (mirrored, not
+black), in UIU-Net's flips (both ways, not up-down alone) and in what masks become when
+images are scaled (no target vanishes). isnet_dcnv2 is PAL's copy, whose loss is a mean
+over the harder half of all pixels: here it is over all, as its augmentations are those
+that we have.
 The initial weights are PyTorch's default.
 """
 
@@ -48,11 +57,42 @@ ACM = {
     "stem": "quarter",  # or "full": sees each pixel, and is 16 times as slow
     "dropout": 0.1,
     "prior": 0.01,  # 0.5 in published recipes
+    "momentum": 0.9,  # 0.1 in BasicIRSTD's
+    "dtype": "float32",
+}
+BASICIRSTD = ACM | {"in_channels": 1, "project": False}
+ISNET = {
+    "in_channels": 1,
+    "channels": (8, 16, 32, 64),
+    "blocks": 4,
+    "edge_channels": 64,  # at full size: 98 % of all work
+    "modulated": False,  # True: deformable convolutions of version 2
+    "dropout": 0.1,
+    "prior": 0.01,
     "dtype": "float32",
 }
 MODELS = {
     "acm_fpn": ACM,
     "acm_unet": ACM,
+    "acm_unet_basicirstd": BASICIRSTD | {"blocks": 3},
+    "agpcnet": {
+        "in_channels": 3,
+        "channels": (64, 64, 128, 256, 512),
+        "scales": (10, 6, 5, 3),  # or (10, 6, 5, 4), published as agpcnet_2
+        "dropout": 0.1,
+        "prior": 0.01,
+        "dtype": "float32",
+    },
+    "alcnet": {
+        "in_channels": 3,
+        "channels": (16, 32, 64),
+        "blocks": 4,
+        "shifts": (13, 17),
+        "dropout": 0.1,
+        "prior": 0.01,
+        "dtype": "float32",
+    },
+    "alcnet_basicirstd": BASICIRSTD,
     "dnanet": {
         "in_channels": 3,
         "channels": "three",  # or "four", or a tuple
@@ -62,6 +102,8 @@ MODELS = {
         "remat": False,
         "dtype": "float32",
     },
+    "isnet": ISNET,
+    "isnet_dcnv2": ISNET | {"in_channels": 3, "modulated": True},
     "uiunet": {
         "in_channels": 3,
         "channels": 64,
@@ -71,11 +113,26 @@ MODELS = {
         "dtype": "float32",
     },
 }
-SMALL = {"dnanet": {"blocks": "resnet_10"}, "uiunet": {"channels": 16}}
+SMALL = {
+    "agpcnet": {"channels": (8, 8, 16, 32, 64)},
+    "alcnet": {"channels": (8, 16, 32)},
+    "dnanet": {"blocks": "resnet_10"},
+    "isnet": {"edge_channels": 16},
+    "isnet_dcnv2": {"edge_channels": 16},
+    "uiunet": {"channels": 16},
+}
+TOY_ACM = {"channels": (4, 8, 8, 8), "blocks": 1}
+TOY_ISNET = {"channels": (4, 8, 8, 8), "blocks": 1, "edge_channels": 4}
 TOYS = {
-    "acm_fpn": {"channels": (4, 8, 8, 8), "blocks": 1},
-    "acm_unet": {"channels": (4, 8, 8, 8), "blocks": 1},
+    "acm_fpn": TOY_ACM,
+    "acm_unet": TOY_ACM,
+    "acm_unet_basicirstd": TOY_ACM,
+    "agpcnet": {"channels": (4, 4, 4, 4, 64), "scales": (3, 2)},
+    "alcnet": {"channels": (4, 8, 8), "blocks": 1, "shifts": (3,)},
+    "alcnet_basicirstd": TOY_ACM,
     "dnanet": {"channels": (16, 16, 16), "blocks": (1, 1)},
+    "isnet": TOY_ISNET,
+    "isnet_dcnv2": TOY_ISNET,
     "uiunet": {"channels": 4, "heights": (3, 3, 0)},
 }
 
@@ -108,10 +165,17 @@ def recipe(network, dataset):
     name = f"{network}_{dataset}"
     config = common.detecting(common.recipe(name, dataset, split), "discriminative")
     config.model = ConfigDict({"name": network} | MODELS[network])
+    config.data.channels = config.model.in_channels
     config.task = ConfigDict(
         {
             "name": "segmentation",
             "losses": {  # their weights; 0 leaves one out
+                "soft_iou": 1.0,
+                "soft_iou_batch": 0.0,
+                "bce": 1.0,
+                "focal": 0.0,
+            },
+            "edge_losses": {  # of ISNet's map of edges
                 "soft_iou": 1.0,
                 "soft_iou_batch": 0.0,
                 "bce": 1.0,
@@ -174,8 +238,7 @@ def published_acm(config):
     """300 epochs of Adagrad on 480 px crops of images scaled to 256 ... 1024 px."""
     if config.data.name == "nuaa_sirst":
         config.data.split = "idx_427"
-    images = 341 if config.data.split == "idx_427" else DATASETS[config.data.name][2]
-    lasting(config, epochs=300, batch_size=8, images=images)
+    lasting(config, epochs=300, batch_size=8, images=images(config))
     config.data.crop = 480
     config.data.augment.update({"mirror": True, "long_side": (256, 1024), "blur": 1.0})
     config.optimizer.update(
@@ -185,10 +248,49 @@ def published_acm(config):
     config.evaluation.size = config.predict.size = 512
 
 
+def published_agpcnet(config):
+    """5 epochs of SGD on images resized to 256 px, as they are."""
+    lasting(config, epochs=5, batch_size=8, images=images(config))
+    config.evaluate_every = config.checkpoint_every = config.num_steps // 5
+    config.data.update({"resize": 256, "crop": 0})
+    config.optimizer.update(
+        {"name": "sgd", "learning_rate": 0.05, "decay": "poly", "power": 0.9}
+    )
+    config.optimizer.weight_decay = 1e-4
+    config.evaluation.size = config.predict.size = 256
+
+
+def published_alcnet(config):
+    """As ACM's, but of a constant rate, of pairs of images and their joint soft IoU."""
+    published_acm(config)
+    lasting(config, epochs=300, batch_size=2, images=images(config))
+    losses(config, "soft_iou_batch", "mean")
+    config.optimizer.update({"learning_rate": 0.1, "decay": "constant"})
+
+
+def published_basicirstd(config):
+    """400 epochs of Adam on 256 px crops at native scale, and the last one is kept.
+
+    Its flips and transposition are our flips and quarter turns; its last batch of an
+    epoch, which is not full, is left out.
+    """
+    lasting(config, epochs=400, batch_size=16, images=images(config))
+    losses(config, "soft_iou_batch", "mean")
+    config.validation.choose = "last"
+    # irstd1k's is BasicIRSTD's pair.
+    if config.data.name != "irstd1k":
+        config.data.normalisation = f"{DATASETS[config.data.name][1]}_basicirstd"
+    config.data.update({"crop": 256, "target_share": 0.5})
+    config.data.augment.update({"flip": True, "quarter_turns": True})
+    # A tenth of the rate at epochs 200 and 300.
+    config.optimizer.update({"name": "adam", "learning_rate": 5e-4, "decay": "steps"})
+    if "momentum" in config.model:
+        config.model.momentum = 0.1
+
+
 def published_dnanet(config):
     """3000 epochs of Adagrad at a constant rate, as Diff-Mosaic trains it."""
-    images = DATASETS[config.data.name][2]
-    lasting(config, epochs=3_000, batch_size=40, images=images)
+    lasting(config, epochs=3_000, batch_size=40, images=images(config))
     losses(config, "soft_iou_batch", "mean")
     config.data.crop = 256
     config.data.augment.update({"mirror": True, "long_side": (128, 512), "blur": 1.0})
@@ -199,9 +301,34 @@ def published_dnanet(config):
     config.evaluation.size = config.predict.size = 256
 
 
+def published_isnet(config):
+    """As BasicIRSTD trains all; the edge has soft IoU and ten times BCE.
+
+    Its code takes the sigmoid of the edge's probability once more, so that its soft
+    IoU cannot fall: here it is of the probability.
+    """
+    published_basicirstd(config)
+    config.task.edge_losses.update({"soft_iou_batch": 1.0, "bce": 10.0})
+
+
+def published_isnet_dcnv2(config):
+    """As PAL trains all: 400 epochs of AdamW and BCE on 256 px crops, strongly varied.
+
+    The edge has no loss of its own.
+    """
+    published_basicirstd(config)
+    losses(config, "bce", "mean")
+    config.data.normalisation = DATASETS[config.data.name][1]
+    config.data.augment.update(
+        {"brightness": 0.3, "contrast": 0.3, "scale": (0.8, 1.2), "noise": 0.02}
+    )
+    config.optimizer.update({"name": "adamw", "learning_rate": 1e-3})
+    config.optimizer.update({"decay": "constant", "weight_decay": 0.01})
+
+
 def published_uiunet(config):
     """500 epochs of Adam on 288 px crops of images resized to 320 px; BCE of 7 maps."""
-    lasting(config, epochs=500, batch_size=3, images=DATASETS[config.data.name][2])
+    lasting(config, epochs=500, batch_size=3, images=images(config))
     losses(config, "bce", "sum")
     config.data.update({"resize": 320, "crop": 288})
     config.data.augment.flip = True
@@ -212,7 +339,13 @@ def published_uiunet(config):
 PUBLISHED = {
     "acm_fpn": published_acm,
     "acm_unet": published_acm,
+    "acm_unet_basicirstd": published_basicirstd,
+    "agpcnet": published_agpcnet,
+    "alcnet": published_alcnet,
+    "alcnet_basicirstd": published_basicirstd,
     "dnanet": published_dnanet,
+    "isnet": published_isnet,
+    "isnet_dcnv2": published_isnet_dcnv2,
     "uiunet": published_uiunet,
 }
 
@@ -220,6 +353,11 @@ PUBLISHED = {
 def change(config, fields):
     """Fields of the model, of whatever type: a ConfigDict's update would keep types."""
     config.model = ConfigDict(config.model.to_dict() | fields)
+
+
+def images(config):
+    """How many there are to train on."""
+    return 341 if config.data.split == "idx_427" else DATASETS[config.data.name][2]
 
 
 def lasting(config, epochs, batch_size, images):
@@ -232,9 +370,10 @@ def lasting(config, epochs, batch_size, images):
 
 
 def losses(config, name, supervision):
-    """One loss in the place of all others."""
+    """One loss in the place of all others, and none of edges."""
     for other in config.task.losses:
         config.task.losses[other] = float(other == name)
+        config.task.edge_losses[other] = 0.0
     config.task.supervision = supervision
 
 

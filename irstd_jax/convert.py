@@ -52,7 +52,7 @@ def run(config, workdir, source, output, overwrite=False, key=""):
     about = {
         "config": settings,
         "source": source.absolute().name,
-        "ignored": ignored(state_dict, prefixes(settings)),
+        "ignored": ignored(state_dict, prefixes(settings), unused(settings)),
     }
     try:
         variables = CONVERTERS[task](settings, state_dict)
@@ -90,8 +90,13 @@ def prefixes(settings):
     return (prefix,) if prefix else ()
 
 
-def ignored(state_dict, starts=()):
-    """{what: number} of the arrays that are left out: no weights, or of other parts."""
+def unused(settings):
+    """How the names of layers begin that the release has and never runs."""
+    return weights.UNUSED.get(settings["model"]["name"], ())
+
+
+def ignored(state_dict, starts=(), idle=()):
+    """{what: number} of the arrays left out: no weights, of other parts, never run."""
     given = names.bare(state_dict, engine.PREFIX)
     inside = any(name.startswith(starts) for name in given)
 
@@ -101,6 +106,9 @@ def ignored(state_dict, starts=()):
             return last
         if name in control_ldm.BUFFERS:
             return "of the schedule"
+        inner = next((name[len(s) :] for s in starts if name.startswith(s)), name)
+        if inner.startswith(idle):
+            return f"of {inner.split('.')[0]}, which never runs"
         outside = inside and not name.startswith(starts)
         return first if outside or name.startswith(systems.TRAINING) else None
 

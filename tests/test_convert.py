@@ -240,7 +240,7 @@ def test_the_released_default_depth_is_explained():
 
 # --- single networks of other tasks ---------------------------------------------------
 
-SINGLES = ("acm_fpn", "acm_unet", "dnanet", "swinir", "uiunet")
+SINGLES = ("acm_fpn", "acm_unet", "alcnet_basicirstd", "dnanet", "swinir", "uiunet")
 
 
 def single(name):
@@ -248,7 +248,8 @@ def single(name):
     if name == "swinir":
         return pixel_prior.get_config("tiny")
     config = detector.get_config(f"{name},synthetic,tiny")
-    config.data.normalisation = "imagenet"
+    if config.data.channels == 3:
+        config.data.normalisation = "imagenet"
     return config
 
 
@@ -265,10 +266,15 @@ def test_a_network_by_its_recipe(name, tmp_path, capsys):
     prefix = weights.PREFIXES[name]
     given = {prefix + key: array for key, array in state.items()}
     given["criterion.weight"] = np.ones(2, np.float32)
+    idle = weights.UNUSED.get(name, ())
+    for layer in idle:
+        given[f"{prefix}{layer}weight"] = np.ones(3, np.float32)
     write_pytorch(tmp_path / "theirs.pth.tar", given)
     assert convert.run(config, tmp_path, tmp_path / "theirs.pth.tar", output) == 0
     told = capsys.readouterr().out
     assert "parts: 1 criterion" in told and f"={output}" in told
+    for layer in idle:
+        assert f"1 of {layer.split('.')[0]}, which never runs" in told
 
     using = single(name)
     using.data.normalisation, using.weights = "none", str(output)

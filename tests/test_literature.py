@@ -29,7 +29,7 @@ def test_a_figure_in_our_units():
 def test_what_nobody_reports():
     assert literature.figures("realtime", "nuaa_sirst") == []
     assert literature.figures("acm", "synthetic") == []
-    assert [f.source for f in literature.figures("acm", "irstd1k")] == ["irstd_diff"]
+    assert [f.source for f in literature.figures("cimd", "irstd1k")] == ["irstd_diff"]
 
 
 def test_protocols_differ_where_they_do():

@@ -31,12 +31,15 @@ AUGMENTATIONS = (
 # (mean, std) on images in [0, 1], one number a channel or one for all. The irstd_diff
 # pairs are those of the paper's released code, which has one for NUAA-SIRST and
 # IRSTD-1k; "nuaa" and "nudt" are the pixel statistics of the published files, "irstd1k"
-# is BasicIRSTD's pair, "imagenet" that of three colours which detectors borrow.
+# and what says so are BasicIRSTD's pairs, "imagenet" that of three colours which
+# detectors borrow.
 PRESETS = {
     "none": ((0.0,), (1.0,)),
     "nuaa": ((113 / 255,), (57.5 / 255,)),
     "nudt": ((107.8 / 255,), (55.5 / 255,)),
     "irstd1k": ((87.4661865234375 / 255,), (39.71953201293945 / 255,)),
+    "nuaa_basicirstd": ((101.06385040283203 / 255,), (34.619606018066406 / 255,)),
+    "nudt_basicirstd": ((107.80905151367188 / 255,), (33.02274703979492 / 255,)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "irstd_diff_sirst": (
         (0.28450727, 0.28450724, 0.28450724),

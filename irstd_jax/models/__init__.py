@@ -4,7 +4,10 @@ import functools
 
 from irstd_jax.models.autoencoder_kl import AutoencoderKL
 from irstd_jax.models.detectors.acm import ACM
+from irstd_jax.models.detectors.agpcnet import AGPCNet
+from irstd_jax.models.detectors.alcnet import ALCNet
 from irstd_jax.models.detectors.dnanet import DNANet
+from irstd_jax.models.detectors.isnet import ISNet
 from irstd_jax.models.detectors.uiunet import UIUNet
 from irstd_jax.models.irstd_diff import IRSTDDiff
 from irstd_jax.models.latent_unet import ControlNet, LatentUNet
@@ -12,13 +15,21 @@ from irstd_jax.models.realtime import RealtimeDiff
 from irstd_jax.models.swinir import SwinIR
 from irstd_jax.models.text_encoder import TextEncoder
 
+# What benchmarks run: see acm.py.
+BASICIRSTD = {"in_channels": 1, "project": False, "momentum": 0.1}
 NETWORKS = {
     "acm_fpn": functools.partial(ACM, decoder="fpn"),
     "acm_unet": ACM,
+    "acm_unet_basicirstd": functools.partial(ACM, blocks=3, **BASICIRSTD),
+    "agpcnet": AGPCNet,
+    "alcnet": ALCNet,
+    "alcnet_basicirstd": functools.partial(ACM, decoder="deconv", **BASICIRSTD),
     "autoencoder_kl": AutoencoderKL,
     "control_net": ControlNet,
     "dnanet": DNANet,
     "irstd_diff": IRSTDDiff,
+    "isnet": ISNet,
+    "isnet_dcnv2": functools.partial(ISNet, modulated=True, in_channels=3),
     "latent_unet": LatentUNet,
     "realtime": RealtimeDiff,
     "swinir": SwinIR,

@@ -43,12 +43,12 @@ class Conv(nn.Module):
     """A convolution padded by (kernel // 2) * dilation on all sides, NHWC.
 
     Padding is explicit because "SAME" pads a strided convolution on one side only.
-    `padding` is another one, (before, after) on both axes. `start` is the centre of
-    the bias's first values.
+    `kernel` is its side, or (height, width). `padding` is another one, (before, after)
+    on both axes. `start` is the centre of the bias's first values.
     """
 
     features: int
-    kernel: int = 3
+    kernel: int | tuple[int, int] = 3
     stride: int = 1
     dilation: int = 1
     bias: bool = True
@@ -60,20 +60,21 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x):
         k, c = self.kernel, x.shape[-1]
+        kh, kw = (k, k) if isinstance(k, int) else k
         zeros = nn.initializers.zeros
-        init = zeros if self.zero else uniform(k * k * c)
-        kernel = self.param("kernel", init, (k, k, c, self.features))
-        pad = self.padding or ((k // 2) * self.dilation,) * 2
+        init = zeros if self.zero else uniform(kh * kw * c)
+        kernel = self.param("kernel", init, (kh, kw, c, self.features))
+        pads = [self.padding or ((k // 2) * self.dilation,) * 2 for k in (kh, kw)]
         x = jax.lax.conv_general_dilated(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
             window_strides=(self.stride, self.stride),
-            padding=(pad, pad),
+            padding=pads,
             rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         if self.bias:
-            init = zeros if self.zero else uniform(k * k * c, self.start)
+            init = zeros if self.zero else uniform(kh * kw * c, self.start)
             bias = self.param("bias", init, (self.features,))
             x = x + bias.astype(self.dtype)
         return x
@@ -179,15 +180,16 @@ def layer_norm(dtype=jnp.float32, name=None):
     return nn.LayerNorm(epsilon=EPSILON, dtype=dtype, name=name)
 
 
-def batch_norm(train, dtype=jnp.float32, axis=None, name="norm"):
+def batch_norm(train, dtype=jnp.float32, axis=None, name="norm", momentum=0.9):
     """Batch normalisation; statistics are shared over `axis` inside pmap.
 
-    The running variance is updated with the biased batch variance, where PyTorch takes
+    A step keeps `momentum` of the running statistics: 1 less PyTorch's momentum. The
+    running variance is updated with the biased batch variance, where PyTorch takes
     the unbiased one: a factor 1 - 1 / (b h w).
     """
     return nn.BatchNorm(
         use_running_average=not train,
-        momentum=0.9,
+        momentum=momentum,
         epsilon=EPSILON,
         dtype=dtype,
         axis_name=axis,
@@ -206,6 +208,7 @@ class ConvNorm(nn.Module):
     dtype: Any = jnp.float32
     axis: str | None = None
     stride: int = 1
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(self, x, train=False):
@@ -218,8 +221,33 @@ class ConvNorm(nn.Module):
             dtype=self.dtype,
             name="conv",
         )(x)
-        x = batch_norm(train, self.dtype, self.axis)(x)
+        x = batch_norm(train, self.dtype, self.axis, momentum=self.momentum)(x)
         return x if self.activation is None else self.activation(x)
+
+
+def gate(x, hidden, name, train, **fields):
+    """sigmoid(BN(W' ReLU(BN(W x)))) by 1x1 convolutions: (b, h, w, c) in (0, 1).
+
+    A bottleneck of width `hidden`. It is called in a compact module, of which it makes
+    the layers `name`_in and `name`_out; `fields` are theirs.
+    """
+    fields = {"bias": True} | fields
+    y = ConvNorm(hidden, 1, name=f"{name}_in", **fields)(x, train)
+    fields["activation"] = nn.sigmoid
+    return ConvNorm(x.shape[-1], 1, name=f"{name}_out", **fields)(y, train)
+
+
+def dropped(x, keys, rate):
+    """Each number zero with chance `rate`, else enlarged so that the mean stays.
+
+    Args:
+      x: (b, h, w, c).
+      keys: (b,), one an example: what falls out depends on nothing else.
+    """
+    if keys is None:
+        raise ValueError("dropout in training needs keys, one an example")
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), 0)
 
 
 class ResidualBlock(nn.Module):

@@ -12,7 +12,13 @@ def pad_to_multiple(x, multiple):
     flat streaks. A side of one pixel can only be repeated.
     """
     b, h, w, c = x.shape
-    below, right = -h % multiple, -w % multiple
+    return pad_to(x, h + -h % multiple, w + -w % multiple)
+
+
+def pad_to(x, height, width):
+    """The same up to a size, which is not smaller than that of (b, h, w, c)."""
+    b, h, w, c = x.shape
+    below, right = height - h, width - w
     if not (below or right):
         return x
     return jnp.pad(x, ((0, 0), (0, below), (0, right), (0, 0)), mode="reflect")
@@ -57,6 +63,23 @@ def _max_of_three(x, axis):
         for start in (0, 1, 2)
     ]
     return jnp.maximum(jnp.maximum(parts[0], parts[1]), parts[2])
+
+
+def adaptive_max_pool(x, side):
+    """Maximum of each cell of a grid of side x side: (b, h, w, c) -> (b, s, s, c).
+
+    Cell i of s reaches from floor(i n / s) to ceil((i + 1) n / s), so that cells share
+    pixels where s does not divide n (torch's adaptive pooling).
+    """
+    for axis in (1, 2):
+        n = x.shape[axis]
+        cells = [(i * n // side, -((i + 1) * n // -side)) for i in range(side)]
+        most = [
+            jax.lax.slice_in_dim(x, start, stop, axis=axis).max(axis, keepdims=True)
+            for start, stop in cells
+        ]
+        x = jnp.concatenate(most, axis)
+    return x
 
 
 def nearest_double(x):

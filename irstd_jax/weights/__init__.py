@@ -4,11 +4,14 @@ from functools import partial
 
 from irstd_jax.weights import (
     acm,
+    agpcnet,
+    alcnet,
     autoencoder_kl,
     detectors,
     dnanet,
     engine,
     irstd_diff,
+    isnet,
     latent_unet,
     swinir,
     text_encoder,
@@ -18,10 +21,16 @@ from irstd_jax.weights import (
 TABLES = {
     "acm_fpn": partial(acm.table, "acm_fpn"),
     "acm_unet": partial(acm.table, "acm_unet"),
+    "acm_unet_basicirstd": partial(acm.table, "acm_unet_basicirstd"),
+    "agpcnet": agpcnet.table,
+    "alcnet": alcnet.table,
+    "alcnet_basicirstd": partial(acm.table, "alcnet_basicirstd"),
     "autoencoder_kl": autoencoder_kl.table,
     "control_net": partial(latent_unet.table, "control_net"),
     "dnanet": dnanet.table,
     "irstd_diff": irstd_diff.table,
+    "isnet": partial(isnet.table, "isnet"),
+    "isnet_dcnv2": partial(isnet.table, "isnet_dcnv2"),
     "latent_unet": partial(latent_unet.table, "latent_unet"),
     "swinir": swinir.table,
     "text_encoder": text_encoder.table,
@@ -31,9 +40,15 @@ TABLES = {
 PREFIXES = {
     "acm_fpn": detectors.PREFIX,
     "acm_unet": detectors.PREFIX,
+    "acm_unet_basicirstd": detectors.COLLECTION,
+    "agpcnet": detectors.PREFIX,
+    "alcnet": detectors.PREFIX,
+    "alcnet_basicirstd": detectors.COLLECTION,
     "autoencoder_kl": autoencoder_kl.PREFIX,
     "control_net": latent_unet.PREFIXES["control_net"],
     "dnanet": detectors.PREFIX,
+    "isnet": detectors.COLLECTION,
+    "isnet_dcnv2": detectors.PREFIX,
     "latent_unet": latent_unet.PREFIXES["latent_unet"],
     "swinir": swinir.PREFIX,
     "text_encoder": text_encoder.PREFIX,
@@ -41,18 +56,23 @@ PREFIXES = {
 }
 # Networks whose weights go about under several spellings: to that of the table.
 SPELLINGS = {
+    "acm_unet": detectors.canonical,
+    "alcnet": detectors.canonical,
     "autoencoder_kl": autoencoder_kl.canonical,
     "control_net": latent_unet.canonical,
     "latent_unet": latent_unet.canonical,
     "text_encoder": text_encoder.canonical,
 }
+# How the names of layers begin that a release has and never runs.
+UNUSED = acm.UNUSED | dict.fromkeys(("isnet", "isnet_dcnv2"), isnet.UNUSED)
 
 
 def convert(name, state_dict, **fields):
     """{torch name: array} -> Flax variables {"params", "batch_stats"} as float32.
 
     Strict both ways. A "module." prefix is taken off; engine.IGNORED are no weights and
-    are dropped. Of a larger system's checkpoint the network's part is taken (PREFIXES).
+    are dropped, as are layers that never run (UNUSED). Of a larger system's checkpoint
+    the network's part is taken (PREFIXES).
 
     Args:
       name: of the network, as in irstd_jax.models.build.
@@ -68,7 +88,7 @@ def convert(name, state_dict, **fields):
         state_dict = engine.part(state_dict, PREFIXES[name])
     if name in SPELLINGS:
         state_dict = SPELLINGS[name](state_dict, **fields)
-    return engine.convert(entries, state_dict)
+    return engine.convert(entries, state_dict, UNUSED.get(name, ()))
 
 
 def invert(name, variables, **fields):

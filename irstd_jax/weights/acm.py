@@ -1,49 +1,43 @@
-"""The names of ACM's published weights: the authors' PyTorch code, U-Net and FPN."""
+"""The names of ACM's published weights, and of the networks that benchmarks make of it.
+
+acm_unet, acm_fpn      the authors' PyTorch code; with stem="full", project=False also
+                       their first, in MXNet (a .params file)
+acm_unet_basicirstd    BasicIRSTD, LESPS
+alcnet_basicirstd      what they call ALCNet: its uplayer1 and uplayer2 never run
+"""
 
 from irstd_jax.models import build
 from irstd_jax.models.detectors.acm import FUSIONS
 from irstd_jax.weights import detectors
 
 NAMES = (
-    (r"norm_in/", "stem.0/"),
-    (r"stem_(\d)/conv/", lambda m: f"stem.{3 * int(m[1]) + 1}/"),
-    (r"stem_(\d)/norm/", lambda m: f"stem.{3 * int(m[1]) + 2}/"),
-    (r"conv_in/conv/", "body.0/"),
-    (r"conv_in/norm/", "body.1/"),
-    (r"conv_out/conv/", "body.3/"),
-    (r"conv_out/norm/", "body.4/"),
-    (r"shortcut/conv/", "downsample.0/"),
-    (r"shortcut/norm/", "downsample.1/"),
-    (r"layer(\d)_(\d+)/", r"layer\1.\2/"),
+    *detectors.TRUNK,
     (r"high/conv/", "feature_high.0/"),
     (r"high/norm/", "feature_high.1/"),
     (r"post/conv/", "post.0/"),
     (r"post/norm/", "post.1/"),
-    (r"head_in/conv/", "head.block.0/"),
-    (r"head_in/norm/", "head.block.1/"),
-    (r"head_out/", "head.block.4/"),
 )
+BLOCKS = {
+    "acm_fpn": detectors.BODY,
+    "acm_unet": detectors.BODY,
+    "acm_unet_basicirstd": detectors.BASIC,
+    "alcnet_basicirstd": detectors.BASIC,
+}
+# Layers that the release has and never runs.
+UNUSED = {"alcnet_basicirstd": ("uplayer1.", "uplayer2.")}
 
 
 def gates(fusion):
-    """Renamings of the two gates: a pool in front of one moves its numbers by one."""
-    return [
-        (f"/{ours}_{layer}/", f"/{theirs}.{place + pooled}/")
-        for ours, theirs, pooled in zip(
-            ("down", "up"), ("topdown", "bottomup"), FUSIONS[fusion], strict=True
-        )
-        for layer, place in (
-            ("in/conv", 0),
-            ("in/norm", 1),
-            ("out/conv", 3),
-            ("out/norm", 4),
-        )
-    ]
+    """Renamings of the two gates of a fusion."""
+    down, up = FUSIONS[fusion]
+    return (
+        *detectors.gate("down", "topdown", down),
+        *detectors.gate("up", "bottomup", up),
+    )
 
 
 def table(name, **fields):
-    """The entries for "acm_unet" or "acm_fpn" with the given fields."""
+    """The entries for a name of BLOCKS with the given fields."""
     network = build(name, **fields)
-    if network.stem != "quarter":
-        raise ValueError(f"no published weights have stem={network.stem!r}")
-    return detectors.table(network, (*gates(network.fusion), *NAMES))
+    renamings = (*gates(network.fusion), *BLOCKS[name], *NAMES)
+    return detectors.table(network, renamings)

@@ -62,12 +62,14 @@ def table(variables, torch_name):
     return entries
 
 
-def convert(entries, state_dict):
+def convert(entries, state_dict, unused=()):
     """{torch name: array} -> nested dict of float32 arrays, by a table.
 
-    Raises ValueError with all missing, unexpected, misshapen and doubled names.
+    `unused` is how the names of layers begin that a release has and never runs: they
+    are dropped. Raises ValueError with all missing, unexpected, misshapen and doubled
+    names.
     """
-    weights, doubled = clean(state_dict)
+    weights, doubled = clean(state_dict, unused)
     wanted = {entry.name: entry for entry in entries}
     problems = {
         "missing": sorted(set(wanted) - set(weights)),
@@ -106,12 +108,12 @@ def part(state_dict, prefix):
     } or state_dict
 
 
-def clean(state_dict):
-    """Weights without prefix and ignored buffers, and the names given twice."""
+def clean(state_dict, unused=()):
+    """Weights without prefix and what is ignored, and the names given twice."""
     weights, doubled = {}, []
     for name, array in state_dict.items():
         name = name.removeprefix(PREFIX)
-        if name.rsplit(".", 1)[-1] in IGNORED:
+        if name.rsplit(".", 1)[-1] in IGNORED or name.startswith(tuple(unused)):
             continue
         if name in weights:
             doubled.append(name)

@@ -97,6 +97,26 @@ class Ignored:
         pass
 
 
+class Module(Ignored):
+    """Stands for an object of an unknown class, which may be a network saved whole.
+
+    Of what it is told it keeps where torch's modules have their tensors: `PARTS`.
+    """
+
+    __slots__ = ("parts",)
+    PARTS = ("_parameters", "_buffers", "_modules")
+
+    def __new__(cls, *args, **kwargs):
+        self = super().__new__(cls)
+        self.parts = dict.fromkeys(cls.PARTS, {})
+        return self
+
+    def __setstate__(self, state):
+        if isinstance(state, dict):
+            found = {name: state.get(name) for name in self.PARTS}
+            self.parts = {k: v if isinstance(v, dict) else {} for k, v in found.items()}
+
+
 def rebuild_tensor(storage, offset, size, stride, grad=False, hooks=None, bits=None):
     """torch._utils._rebuild_tensor_v2: notes the description, checks only its kind."""
     if not isinstance(storage, Storage):
@@ -142,7 +162,7 @@ class Unpickler(pickle.Unpickler):
         if (module, name) in GLOBALS:
             return GLOBALS[module, name]
         if self.ignore_unknown:
-            return Ignored
+            return Module
         raise ValueError(
             f"it wants {module}.{name}, which is not part of a state dict and is not "
             "loaded, because a pickle that may load it may run any program. Save the "
@@ -151,6 +171,8 @@ class Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid):
+        if isinstance(pid, tuple) and pid[:2] == ("module", Module):
+            return Module  # before 1.6, a class came with its source text
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             raise ValueError(f"unknown reference {pid!r}")
         _, kind, key, _, count, *view = pid

@@ -1,8 +1,9 @@
-"""Weight files as {name: array}: safetensors, .npz and PyTorch's, without PyTorch.
+"""Weight files as {name: array}: safetensors, .npz, PyTorch's and MXNet's.
 
-The format is told by the content, not by the suffix: `.pth.tar`, `.ckpt` and `.bin`
-are mostly PyTorch files. Nothing that a file holds is executed or unpacked to disk.
-Arrays keep the dtype of the file (bfloat16 is ml_dtypes').
+Neither PyTorch nor MXNet is needed. The format is told by the content, not by the
+suffix: `.pkl`, `.pth.tar`, `.ckpt` and `.bin` are mostly PyTorch files. Nothing that a
+file holds is executed or unpacked to disk. Arrays keep the dtype of the file (bfloat16
+is ml_dtypes').
 
 PyTorch writes two formats. Since 1.6 a zip: `NAME/data.pkl` describes the tensors,
 `NAME/data/KEY` holds one storage each. Before, five pickles in a row (magic number,
@@ -19,7 +20,7 @@ import zlib
 
 import numpy as np
 
-from irstd_jax.weights import pickled
+from irstd_jax.weights import mxnet, pickled
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
@@ -44,8 +45,9 @@ def read(path, key=None, ignore_unknown=False):
     A PyTorch file may wrap its state dict ({"state_dict": ..., "epoch": 3}): the only
     entry that holds tensors is taken. `key` picks one of several; "" is the file's top
     level. Objects of unknown classes (a Lightning checkpoint's hyper-parameters) are
-    refused, or with `ignore_unknown` left out, unbuilt. Raises ValueError that names
-    the file and what is wrong in it.
+    refused, or with `ignore_unknown` left out, unbuilt; of a network that was saved
+    whole, the tensors are then taken all the same. Raises ValueError that names the
+    file and what is wrong in it.
     """
     path = pathlib.Path(path)
     try:
@@ -75,15 +77,22 @@ def reader(file):
         return read_safetensors
     if head[:1] == b"\x80":
         return read_legacy
+    if head[:8] == mxnet.MAGIC.to_bytes(8, "little"):
+        return read_mxnet
     if head[257:262] == b"ustar":
         raise ValueError("it is a tar archive; unpack it and give a file from inside")
-    raise ValueError("it is no safetensors, .npz or PyTorch file, or is damaged")
+    raise ValueError("it is no safetensors, .npz, PyTorch or MXNet file, or is damaged")
 
 
 def read_npz(file, key=None, ignore_unknown=False):
     """Reads NumPy's .npz; arrays of Python objects are refused."""
     with np.load(file, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
+
+
+def read_mxnet(file, key=None, ignore_unknown=False):
+    """Reads MXNet's .params."""
+    return mxnet.read(file)
 
 
 def read_safetensors(file, key=None, ignore_unknown=False):
@@ -225,7 +234,9 @@ def select(tree, key=None):
 
 
 def candidates(tree):
-    """{key: {name: tensor}} of the dicts with tensors; "" is the top level's key."""
+    """{key: {name: tensor}} of what has tensors; "" is the top level's key."""
+    if isinstance(tree, pickled.Module):
+        tree = {"": tree}
     if not isinstance(tree, dict):
         return {}
     inner = {key: tensors(item) for key, item in tree.items() if type(key) is str}
@@ -233,10 +244,28 @@ def candidates(tree):
 
 
 def tensors(item):
-    """The tensors of a dict by name, without what else lies there."""
+    """The tensors of a dict or a whole network by name, without what else is there."""
+    if isinstance(item, pickled.Module):
+        return dict(inside(item, "", set()))
     entries = item.items() if isinstance(item, dict) else ()
     return {
         name: value
         for name, value in entries
         if type(name) is str and isinstance(value, pickled.Tensor)
     }
+
+
+def inside(module, prefix, seen):
+    """(name, tensor) of a network and what it is made of, named as its state dict.
+
+    `seen` keeps a module from being entered twice, and so a file from having no end.
+    """
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    for part in ("_parameters", "_buffers"):
+        for name, tensor in tensors(module.parts[part]).items():
+            yield prefix + name, tensor
+    for name, child in module.parts["_modules"].items():
+        if type(name) is str and isinstance(child, pickled.Module):
+            yield from inside(child, f"{prefix}{name}.", seen)

@@ -49,6 +49,39 @@ def randomised_fixture():
     return randomised
 
 
+def recorded(network):
+    """A compiled `(variables, x (b, c, h, w)) -> (output, {"layer/sublayer": output})`.
+
+    The outputs of all modules inside, the latest where one is called again.
+    """
+
+    @jax.jit
+    def run(variables, x):
+        x = x.transpose(0, 2, 3, 1)
+        output, state = network.apply(variables, x, capture_intermediates=True)
+        flat = traverse_util.flatten_dict(state["intermediates"])
+        return output, {"/".join(path[:-1]): found[-1] for path, found in flat.items()}
+
+    return run
+
+
+@pytest.fixture(scope="session", name="recorded")
+def recorded_fixture():
+    return recorded
+
+
+def agrees(mine, expected):
+    """NHWC agrees with NCHW, of which a fixture may hold the first channels alone."""
+    atol = 1e-4 * np.abs(expected).max()
+    mine = np.moveaxis(np.asarray(mine)[..., : expected.shape[1]], -1, 1)
+    np.testing.assert_allclose(mine, expected, rtol=0, atol=atol)
+
+
+@pytest.fixture(scope="session", name="agrees")
+def agrees_fixture():
+    return agrees
+
+
 def count(tree):
     """Numbers in a tree of arrays or shapes."""
     return sum(leaf.size for leaf in jax.tree.leaves(tree))

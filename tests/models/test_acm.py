@@ -9,12 +9,17 @@ import pytest
 
 from irstd_jax import models, weights
 from irstd_jax.models.detectors import acm
+from irstd_jax.models.layers import dropped
 from irstd_jax.ops import resize
 
 TOY = {"channels": (4, 16, 8, 8), "blocks": 1, "in_channels": 1, "dropout": 0.5}
-# Where the authors' modules end in ours, for the fixtures' `mid/*`.
-PARTS = {"head": "head_out", "layer1": "layer1_3", "layer2": "layer2_3"}
-PARTS |= {"layer3": "layer3_3", "uplayer1": "uplayer1_3", "uplayer2": "uplayer2_3"}
+# Our names of the reference outputs.
+NETWORKS = {
+    "acm_fpn": "acm_fpn",
+    "acm_unet": "acm_unet",
+    "acm_unet_basicirstd": "acm_unet_basicirstd",
+    "alcnet": "alcnet_basicirstd",
+}
 
 
 def toy(kind="acm_unet", **fields):
@@ -38,49 +43,51 @@ def test_published_size(count, name, size, fusion):
     assert count(shapes["params"]) == size
 
 
-def test_the_form_of_benchmark_tables_is_a_field_away(count):
-    """BasicIRSTD's: one channel, three blocks, no projection; 397,823 parameters."""
-    network = models.build("acm_unet", in_channels=1, blocks=3, project=False)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), image(16, 16))
-    assert count(shapes["params"]) == 397_823
+@pytest.mark.parametrize(
+    "name, fields, parameters, statistics",
+    [
+        ("acm_unet_basicirstd", {}, 397_823, None),
+        ("alcnet_basicirstd", {}, 426_961, None),
+        # The first code's file, .5 M numbers in 290 arrays.
+        ("acm_unet", {"stem": "full", "project": False}, None, 520_009),
+    ],
+)
+def test_other_forms_have_their_sizes(count, name, fields, parameters, statistics):
+    network = models.build(name, **fields)
+    x = image(16, 16, c=network.in_channels)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), x)
+    assert count(shapes["params"]) == (parameters or count(shapes["params"]))
+    assert count(shapes) == (statistics or count(shapes))
 
 
-@pytest.fixture(scope="module", params=["acm_unet", "acm_fpn"])
-def reference(request, golden_root, seeded):
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
+def reference(request, golden_root, seeded, recorded):
     """What we compute and what the authors' code computed, of the same weights."""
-    fixture = seeded.load(request.param, golden_root)
-    variables = weights.convert(request.param, seeded.state_dict(fixture))
-    network = models.build(request.param)
-
-    @jax.jit
-    def run(variables, x):
-        logits, state = network.apply(variables, x, capture_intermediates=True)
-        return logits, state["intermediates"]
-
-    logits, parts = run(variables, fixture["in/x"].transpose(0, 2, 3, 1))
-    del parts["__call__"]
-    parts = {name: part["__call__"][0] for name, part in parts.items()}
+    fixture, name = seeded.load(request.param, golden_root), NETWORKS[request.param]
+    variables = weights.convert(name, seeded.state_dict(fixture))
+    network = models.build(name)
+    logits, parts = recorded(network)(variables, fixture["in/x"])
+    # Their modules end where the last of our blocks and layers do.
     parts["stem"] = resize.max_pool_3x3(parts["stem_2"])
+    parts["head"] = parts["head_out"]
+    for level in ("layer1", "layer2", "layer3", "uplayer1", "uplayer2"):
+        parts[level] = parts.get(f"{level}_{network.blocks - 1}")
     return logits, parts, fixture
 
 
-def close(mine, expected):
-    atol = 1e-4 * np.abs(expected).max()
-    np.testing.assert_allclose(mine.transpose(0, 3, 1, 2), expected, rtol=0, atol=atol)
-
-
-def test_reference_output(reference):
+def test_reference_output(reference, agrees):
     logits, _, fixture = reference
-    close(logits, fixture["out/logits"])
+    agrees(logits, fixture["out/logits"])
+    if "out/probability" in fixture:
+        agrees(jax.nn.sigmoid(logits), fixture["out/probability"])
 
 
-def test_reference_parts(reference):
+def test_reference_parts(reference, agrees):
     _, parts, fixture = reference
     names = [key.removeprefix("mid/") for key in fixture if key.startswith("mid/")]
     assert names
     for name in names:
-        expected = fixture[f"mid/{name}"]
-        close(parts[PARTS.get(name, name)][..., : expected.shape[1]], expected)
+        agrees(parts[name], fixture[f"mid/{name}"])
 
 
 # --- parts ---------------------------------------------------------------------
@@ -159,9 +166,9 @@ def train(variables):
 def test_dropout_is_each_example_s_own():
     """What falls out depends on an example's key alone, not on its place."""
     x = jnp.ones((2, 16, 16, 4))
-    same = acm.dropped(x, keys(3, 3), 0.25)
+    same = dropped(x, keys(3, 3), 0.25)
     np.testing.assert_array_equal(same[0], same[1])
-    first, turned = (acm.dropped(x, keys(*pair), 0.25) for pair in ((3, 4), (4, 3)))
+    first, turned = (dropped(x, keys(*pair), 0.25) for pair in ((3, 4), (4, 3)))
     assert jnp.any(first[0] != first[1])
     np.testing.assert_array_equal(first, turned[::-1])
 
@@ -189,7 +196,7 @@ def test_the_network_drops_each_example_by_its_own_key():
 
 def test_dropout_keeps_the_mean():
     x = jnp.ones((4, 32, 32, 4))
-    y = acm.dropped(x, keys(*range(4)), 0.25)
+    y = dropped(x, keys(*range(4)), 0.25)
     assert sorted(np.unique(y)) == [0, np.float32(1 / 0.75)]
     np.testing.assert_allclose(y.mean(), 1, atol=4 * np.sqrt(1 / 3 / y.size))
 

@@ -11,9 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from irstd_jax import tasks
-from irstd_jax.models.detectors.acm import dropped
-from irstd_jax.models.layers import Conv, ConvNorm
-from irstd_jax.tasks import losses
+from irstd_jax.models.layers import Conv, ConvNorm, dropped
+from irstd_jax.tasks import losses, segmentation
 from irstd_jax.tasks.segmentation import Segmentation
 from irstd_jax.training import parallel, state
 
@@ -72,6 +71,34 @@ def test_loss_is_the_weighted_sum_over_the_maps(batch, supervision, count):
     np.testing.assert_allclose(loss, 3 * bce + 0.5 * iou, rtol=1e-6)
 
 
+def test_maps_of_edges_have_losses_of_their_own(batch):
+    class Edged(Oracle):
+        edge_maps = 1
+
+    made = dataclasses.replace(
+        task(Edged(2.0), (("soft_iou", 0.5),)), edge_losses=(("bce", 3.0),)
+    )
+    loss, aux = made.loss({}, batch, KEYS)
+    logits = Oracle(2.0).apply({}, batch["image"])
+    iou = losses.soft_iou(logits[..., :1], batch["mask"])[0]
+    bce = losses.bce(logits[..., 1:], segmentation.outline(batch["mask"]))[0]
+    assert set(aux["terms"]) == {"loss", "edge_bce", "soft_iou"}
+    np.testing.assert_allclose(aux["terms"]["edge_bce"], bce, rtol=1e-6)
+    np.testing.assert_allclose(loss, 0.5 * iou + 3 * bce, rtol=1e-6)
+    without, _ = dataclasses.replace(made, edge_losses=()).loss({}, batch, KEYS)
+    np.testing.assert_allclose(without, 0.5 * iou, rtol=1e-6)
+
+
+def test_the_outline_of_a_mask(batch):
+    drawn = segmentation.outline(batch["mask"])
+    expected = np.zeros((8, 8))
+    expected[1:5, 3:5] = expected[2:4, 2:6] = 1  # a square of 2 x 2 and around it
+    np.testing.assert_array_equal(drawn[0, ..., 0], expected)
+    around = np.argwhere(drawn[1, ..., 0])
+    np.testing.assert_array_equal(around, [[5, 1], [6, 0], [6, 2], [7, 1]])
+    assert not drawn[2].any()
+
+
 # --- from a config, with a real network -----------------------------------------
 
 
@@ -99,6 +126,7 @@ def test_a_config_makes_the_task():
     [
         ({"losses": {"dice": 1.0}}, r"unknown task.losses \['dice'\]; choose from"),
         ({"losses": {"bce": 0.0}}, "task.losses is empty"),
+        ({"edge_losses": {"dice": 1.0}}, r"unknown task.edge_losses \['dice'\]"),
         ({"supervision": "last"}, "unknown task.supervision 'last'; choose from"),
     ],
 )

@@ -376,8 +376,11 @@ BROKEN = {
         lambda p: p.write_bytes(dumps({"w": 1})),
         "not one that PyTorch",
     ),
-    "text": (lambda p: p.write_text("<html>not found</html>"), "no safetensors, .npz"),
-    "empty": (lambda p: p.write_bytes(b""), "no safetensors, .npz"),
+    "text": (
+        lambda p: p.write_text("<html>not found</html>"),
+        "no safetensors, .npz, PyTorch or MXNet",
+    ),
+    "empty": (lambda p: p.write_bytes(b""), "no safetensors, .npz, PyTorch or MXNet"),
     "tar": (lambda p: p.write_bytes(bytes(257) + b"ustar" + bytes(250)), "tar archive"),
     "npz of objects": (save_objects, "allow_pickle"),
     "safetensors cut": (header(entry(), bytes(7)), "does not fit"),
@@ -407,6 +410,47 @@ def test_a_file_cut_anywhere_is_an_error(write, tmp_path):
         (tmp_path / "b.pt").write_bytes(data[:keep])
         with pytest.raises(ValueError, match=r"b\.pt: "):
             readers.read(tmp_path / "b.pt")
+
+
+def module(parameters, modules, buffers=(), name="Net"):
+    """A network of an unknown class, as pickling saves it whole."""
+    made = Call(Global("their.model", name), (), b"\x81")  # NEWOBJ
+    parts = {"_parameters": parameters, "_modules": modules, "_buffers": dict(buffers)}
+    return Build(made, {"training": False, "depth": 3} | parts)
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_network_saved_whole_gives_its_tensors(write, tmp_path):
+    steps = {"steps": STATE["steps"], "none": None}
+    inner = module({"weight": WHOLE, "bias": None}, {}, steps, "Conv")
+    block = module({}, {"0": inner, "1": Call(Global("torch.nn", "ReLU"), (), b"\x81")})
+    whole = module({"gamma": STATE["single"]}, {"body": block})
+    grid = np.arange(12, dtype="f4").reshape(3, 4)
+    expected = {"gamma": grid[2, 3], "body.0.weight": grid}
+    expected |= {"body.0.steps": np.array([7, -7])}
+    for tree in (whole, {"net": whole, "epoch": 3}):
+        path = write(tmp_path / "a.pkl", dumps(tree), NUMBERS)
+        same(readers.read(path, ignore_unknown=True), expected)
+        with pytest.raises(ValueError, match="it wants their.model.Net"):
+            readers.read(path)
+
+
+def test_a_class_with_its_source_is_a_class(tmp_path):
+    """As PyTorch wrote networks before 1.6."""
+    source = ("module", Global("their.model", "Net"), "model.py", "import os")
+    whole = Build(Call(Reference(source), (), b"\x81"), {"_parameters": {"w": WHOLE}})
+    path = write_legacy(tmp_path / "a.pkl", dumps(whole), {"0": NUMBERS["0"]})
+    assert list(readers.read(path, ignore_unknown=True)) == ["w"]
+
+
+def test_a_network_inside_itself_ends(tmp_path):
+    """Memo slot 1 is the network, slot 2 its modules, to which it is added."""
+    net = encode(Call(Global("their.model", "Net"), (), b"\x81")) + b"q\x01"
+    modules = b"}q\x02X\x04\x00\x00\x00self" + b"h\x01s"
+    state = b"}" + encode("_modules") + modules + b"s"
+    state += encode("_parameters") + encode({"w": WHOLE}) + b"s"
+    path = write_zip(tmp_path / "a", b"\x80\x02" + net + state + b"b.", NUMBERS)
+    assert list(readers.read(path, ignore_unknown=True)) == ["w"]
 
 
 ARRAYS = {

@@ -8,26 +8,24 @@ way up, deeper features H and shallower ones L are fused by two gates of each ot
 D and U are bottlenecks of two pointwise convolutions with a sigmoid behind. asym_bi: D
 sees the mean of H over the image, U each pixel of L; bi_local: both each pixel;
 bi_global: both the mean. The U-Net kind enlarges by transposed convolutions and refines
-by residual blocks, the FPN kind does neither.
+by residual blocks, the FPN kind does neither, the kind "deconv" only enlarges, once
+more behind the last fusion.
 
 The default fields are the authors' PyTorch code: 519,843 (U-Net) and 387,187 (FPN)
-parameters.
+parameters. Their first code, of MXNet, has stem="full" and project=False. What
+benchmarks run under these names is BasicIRSTD's, also LESPS's: of one channel, without
+projections, with running statistics that keep a tenth; as "ACM" the U-Net of three
+blocks a level (397,823), as "ALCNet" the kind "deconv" (426,961), which has no local
+contrast and is not ALCNet (alcnet.py).
 """
 
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import (
-    Conv,
-    ConvNorm,
-    ConvTranspose,
-    ResidualBlock,
-    batch_norm,
-    log_odds,
-)
+from irstd_jax.models.detectors import trunk
+from irstd_jax.models.layers import ConvNorm, ConvTranspose, gate
 from irstd_jax.ops import resize
 
 # Which gates see the mean over the image: (D, U).
@@ -37,6 +35,7 @@ FUSIONS = {
     "bi_global": (True, True),
 }
 STEMS = {"quarter": 4, "full": 1}  # how much they shrink the image
+DECODERS = ("deconv", "fpn", "unet")
 
 
 class Fusion(nn.Module):
@@ -50,31 +49,30 @@ class Fusion(nn.Module):
     project: bool = True
     dtype: Any = jnp.float32
     axis: str | None = None
+    momentum: float = 0.9
 
     @nn.compact
     def __call__(self, high, low, train=False):
         c = low.shape[-1]
-        common = {"bias": True, "dtype": self.dtype, "axis": self.axis}
-        down_pooled, up_pooled = FUSIONS[self.kind]
+        fields = {name: getattr(self, name) for name in ("dtype", "axis", "momentum")}
+        fields["bias"] = True
 
-        def gate(x, pooled, name):
-            if pooled:
-                x = x.mean((1, 2), keepdims=True)
-            x = ConvNorm(c // 4, 1, name=f"{name}_in", **common)(x, train)
-            last = {**common, "activation": nn.sigmoid}
-            return ConvNorm(c, 1, name=f"{name}_out", **last)(x, train)
+        def seen(x, pooled):
+            return x.mean((1, 2), keepdims=True) if pooled else x
 
         if self.project:
-            high = ConvNorm(c, 1, name="high", **common)(high, train)
-        down, up = gate(high, down_pooled, "down"), gate(low, up_pooled, "up")
-        return ConvNorm(c, name="post", **common)(2 * (low * down + high * up), train)
+            high = ConvNorm(c, 1, name="high", **fields)(high, train)
+        down_pooled, up_pooled = FUSIONS[self.kind]
+        down = gate(seen(high, down_pooled), c // 4, "down", train, **fields)
+        up = gate(seen(low, up_pooled), c // 4, "up", train, **fields)
+        return ConvNorm(c, name="post", **fields)(2 * (low * down + high * up), train)
 
 
 class ACM(nn.Module):
     """The network; see `detectors` for its interface.
 
     Images are padded inside, mirrored, to `multiple`. Fields:
-      decoder: "unet" or "fpn".
+      decoder: a name in DECODERS.
       channels: two widths of the stem, of which the second is also c1's, then c2's
         and c3's.
       blocks: residual blocks a level.
@@ -83,6 +81,7 @@ class ACM(nn.Module):
       stem: "quarter" works at a quarter of the image's size, "full" at all of it.
       dropout: rate in the head, element by element.
       prior: share of target pixels that the untrained network expects.
+      momentum: what a step keeps of the running statistics outside residual blocks.
       norm_axis: pmap axis over which BatchNorm shares its batch statistics.
     """
 
@@ -95,6 +94,7 @@ class ACM(nn.Module):
     stem: str = "quarter"
     dropout: float = 0.1
     prior: float = 0.5
+    momentum: float = 0.9
     dtype: Any = jnp.float32
     norm_axis: str | None = None
 
@@ -104,73 +104,56 @@ class ACM(nn.Module):
         b, h, w, c = image.shape
         x = resize.pad_to_multiple(image, self.multiple)
         size = x.shape[1:3]
-        features = self.encode(x, train)
-        x = (self.unet if self.decoder == "unet" else self.fpn)(*features, train)
-        logits = self.head(x, train, keys).astype(jnp.float32)
-        return resize.crop(resize.bilinear(logits, size), h, w)
-
-    def encode(self, x, train):
-        """c1, c2, c3."""
-        first, *widths = self.channels
-        x = batch_norm(train, self.dtype, self.norm_axis, "norm_in")(x)
-        if self.stem == "quarter":
-            x = self.conv(first, "stem_0", stride=2)(x, train)
-            x = self.conv(first, "stem_1")(x, train)
-            x = self.conv(widths[0], "stem_2")(x, train)
-            x = resize.max_pool_3x3(x)
-        else:
-            x = self.conv(widths[0], "stem_0")(x, train)
-        c1 = self.layer(x, widths[0], 1, "layer1", train)
-        c2 = self.layer(c1, widths[1], 2, "layer2", train)
-        return c1, c2, self.layer(c2, widths[2], 2, "layer3", train)
+        narrow, *widths = self.channels
+        narrow = narrow if self.stem == "quarter" else 0
+        x = trunk.encode(x, widths, self.blocks, narrow, train, self.common)
+        x = getattr(self, self.decoder)(*x, train)
+        x = trunk.head(x, self.prior, self.dropout, train, keys, self.common)
+        return resize.crop(resize.bilinear(x, size), h, w)
 
     def unet(self, c1, c2, c3, train):
-        x = ConvTranspose(c2.shape[-1], self.dtype, name="deconv2")(c3)
+        x = self.enlarge(c3, c2, "deconv2")
         x = self.fuse("fuse2")(x, c2, train)
-        x = self.layer(x, c2.shape[-1], 1, "uplayer2", train)
-        x = ConvTranspose(c1.shape[-1], self.dtype, name="deconv1")(x)
+        x = self.refine(x, "uplayer2", train)
+        x = self.enlarge(x, c1, "deconv1")
         x = self.fuse("fuse1")(x, c1, train)
-        return self.layer(x, c1.shape[-1], 1, "uplayer1", train)
+        return self.refine(x, "uplayer1", train)
 
     def fpn(self, c1, c2, c3, train):
         x = self.fuse("fuse23")(resize.bilinear(c3, c2.shape[1:3]), c2, train)
         return self.fuse("fuse12")(resize.bilinear(x, c1.shape[1:3]), c1, train)
 
-    def head(self, x, train, keys):
-        """(b, h, w, c) -> (b, h, w, 1) at the same size."""
-        x = self.conv(x.shape[-1] // 4, "head_in")(x, train)
-        if train and self.dropout:
-            x = dropped(x, keys, self.dropout)
-        start = log_odds(self.prior)
-        return Conv(1, 1, start=start, dtype=self.dtype, name="head_out")(x)
+    def deconv(self, c1, c2, c3, train):
+        x = self.fuse("fuse23")(self.enlarge(c3, c2, "deconv2"), c2, train)
+        x = self.fuse("fuse12")(self.enlarge(x, c1, "deconv1"), c1, train)
+        return ConvTranspose(self.channels[0], self.dtype, name="deconv0")(x)
 
-    def layer(self, x, features, stride, name, train):
-        for i in range(self.blocks):
-            block = ResidualBlock(
-                features,
-                stride if i == 0 else 1,
-                self.dtype,
-                self.norm_axis,
-                name=f"{name}_{i}",
-            )
-            x = block(x, train)
-        return x
+    def enlarge(self, x, like, name):
+        return ConvTranspose(like.shape[-1], self.dtype, name=name)(x)
 
-    def conv(self, features, name, stride=1):
-        common = {"dtype": self.dtype, "axis": self.norm_axis}
-        return ConvNorm(features, stride=stride, name=name, **common)
+    def refine(self, x, name, train):
+        return trunk.level(x, x.shape[-1], self.blocks, 1, name, train, self.common)
 
     def fuse(self, name):
-        return Fusion(self.fusion, self.project, self.dtype, self.norm_axis, name=name)
+        return Fusion(self.fusion, self.project, **self.common, name=name)
+
+    @property
+    def common(self):
+        """What all layers with a normalisation are told."""
+        return {
+            "dtype": self.dtype,
+            "axis": self.norm_axis,
+            "momentum": self.momentum,
+        }
 
     @property
     def multiple(self):
         """What the sides of the padded image divide by."""
-        return STEMS[self.stem] * (4 if self.decoder == "unet" else 2)
+        return STEMS[self.stem] * (2 if self.decoder == "fpn" else 4)
 
     def check(self, image):
         for field, choices in (
-            ("decoder", ("unet", "fpn")),
+            ("decoder", DECODERS),
             ("fusion", FUSIONS),
             ("stem", STEMS),
         ):
@@ -187,16 +170,3 @@ class ACM(nn.Module):
             )
         if self.decoder == "fpn" and not self.project:
             raise ValueError("the FPN's features differ in width: it needs project")
-
-
-def dropped(x, keys, rate):
-    """Each number zero with chance `rate`, else enlarged so that the mean stays.
-
-    Args:
-      x: (b, h, w, c).
-      keys: (b,), one an example: what falls out depends on nothing else.
-    """
-    if keys is None:
-        raise ValueError("dropout in training needs keys, one an example")
-    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
-    return jnp.where(kept, x / (1 - rate), 0)

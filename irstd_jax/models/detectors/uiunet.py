@@ -19,7 +19,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, log_odds
+from irstd_jax.models.layers import Conv, ConvNorm, gate, log_odds
 from irstd_jax.models.rsu import RSU
 from irstd_jax.ops import resize
 
@@ -40,11 +40,9 @@ class Fusion(nn.Module):
     def __call__(self, high, low, train=False):
         c = low.shape[-1]
         common = {"bias": True, "dtype": self.dtype, "axis": self.axis}
-        last = common | {"activation": nn.sigmoid}
         high = ConvNorm(c, 1, name="high", **common)(high, train)
-        down = high.mean((1, 2), keepdims=True)
-        down = ConvNorm(c // 4, 1, name="down_in", **common)(down, train)
-        down = ConvNorm(c, 1, name="down_out", **last)(down, train)
+        mean = high.mean((1, 2), keepdims=True)
+        down = gate(mean, c // 4, "down", train, **common)
         up = ConvNorm(c // 4, 1, name="up_in", **common)(low * down, train)
         up = jnp.concatenate(
             [up.mean(-1, keepdims=True), up.max(-1, keepdims=True)], -1

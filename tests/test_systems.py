@@ -352,7 +352,8 @@ def hollow(shape):
 def test_the_published_systems_by_their_shapes(monkeypatch):
     """Stable Diffusion 2.1 and DiffBIR: all names and shapes, without the weights."""
 
-    def convert_shapes(entries, given):
+    def convert_shapes(entries, given, unused=()):
+        assert not unused
         assert {n: a.shape for n, a in given.items()} == {
             e.name: e.shape for e in entries
         }

@@ -27,16 +27,6 @@ import plain  # noqa: E402
 
 from irstd_jax import classical  # noqa: E402
 
-PLAIN = {
-    "tophat": plain.top_hat,
-    "new_tophat": plain.new_top_hat,
-    "lcm": plain.lcm,
-    "mpcm": plain.mpcm,
-    "tllcm": plain.tllcm,
-    "wslcm": plain.wslcm,
-    "ipi": plain.ipi,
-    "pstnn": plain.pstnn,
-}
 ROUNDS = 3
 
 
@@ -44,7 +34,7 @@ def main(side=256, count=16):
     """Prints the ratio for each method."""
     images = scenes(side, count)
     print(f"time of plain NumPy / time of ours, {count} images of {side}x{side}")
-    for name, reference in PLAIN.items():
+    for name, reference in plain.METHODS.items():
         ours = classical.build(name)
         jax.block_until_ready(ours(images))
         # They take turns, so that what else the machine does meets both.

@@ -281,7 +281,7 @@ def realtime(config):
     config.data.augment.noise = 0.02
     config.optimizer.update({"warmup": 200, "ema": 0.998})
     config.sampling.steps = 1
-    # The rate ends at zero, and some twenty validation images choose by luck.
+    # The rate ends at zero, and NUAA-SIRST's 21 validation images choose by luck.
     config.validation.update({"choose": "last", "steps": 1})
     config.evaluation.canvas_multiple = 64
     config.predict.mode = "diffusion"

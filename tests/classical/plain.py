@@ -194,3 +194,14 @@ def corner_prior(image):
     second, first = np.moveaxis(np.linalg.eigvalsh(matrices), -1, 0)
     corner = first * first * second / (first + second)
     return (corner - corner.min()) / (corner.max() - corner.min())
+
+
+FILTERS = {
+    "tophat": top_hat,
+    "new_tophat": new_top_hat,
+    "lcm": lcm,
+    "mpcm": mpcm,
+    "tllcm": tllcm,
+    "wslcm": wslcm,
+}
+METHODS = FILTERS | {"ipi": ipi, "pstnn": pstnn}

@@ -52,7 +52,7 @@ class Settings:
 
     threshold: a pixel is detected where p > threshold; matching: a rule of `MATCHING`;
     empty_rule: "one" or "zero", nIoU of an image without target and detection; bins:
-    of the pixel curves; points: thresholds 0, 1/points, ... of the Pd-Fa curve.
+    of the pixel curves; points: of the Pd-Fa curve (`roc.grid`).
     """
 
     threshold: float = 0.5

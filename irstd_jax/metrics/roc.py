@@ -27,6 +27,7 @@ import numpy as np
 from irstd_jax.metrics import overlap, targets
 
 FA_LIMIT = 1e-4
+LOG_ODDS = np.log(2000)
 
 
 class PixelHistogram(NamedTuple):
@@ -90,8 +91,14 @@ def average_precision(counts):
 
 
 def grid(n):
-    """The thresholds 0, 1/n, ..., (n - 1)/n of a Pd-Fa curve of n points."""
-    return np.arange(n) / n
+    """The thresholds of a Pd-Fa curve of n points: 0, and n - 1 even in log-odds.
+
+    They cut the log-odds from -LOG_ODDS to LOG_ODDS into n equal parts; 1/2 is one of
+    them if n is even. Networks that learn by overlap are sure of nearly everything:
+    even steps of the probability would move their curve over its first bit alone.
+    """
+    odds = np.linspace(-LOG_ODDS, LOG_ODDS, n + 1)[1:-1]
+    return np.append(0.0, 1 / (1 + np.exp(-odds)))
 
 
 def sweep(probability, truth, rule="centroid", points=20):

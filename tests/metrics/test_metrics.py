@@ -7,6 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from irstd_jax import metrics
+from irstd_jax.metrics import roc
 
 KEYS = "IoU nIoU precision recall F1 Pd Fa Fa_reference false_alarms_per_image AUC"
 POINTS = 8
@@ -73,6 +74,7 @@ def test_iou_and_niou_are_pyirstdmetrics(scenes, oracle, average):
 )
 def test_pd_and_fa_are_pyirstdmetrics(scenes, oracle, rule, name):
     one, many = getattr(oracle, name)(), getattr(oracle, name)(num_bins=POINTS)
+    many.thresholds = roc.grid(POINTS)  # theirs are even in the probability
     for probability, truth in scenes:
         one.update(probability, truth)
         many.update(probability, truth)

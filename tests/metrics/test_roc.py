@@ -82,12 +82,21 @@ def test_a_sweep_is_the_counts_at_every_threshold(rule):
     probability = np.kron(rng.random((8, 8)), np.ones((3, 3))).round(1)
     truth = targets.components(rng.random((24, 24)) < 0.02)
     swept = roc.sweep(probability, truth, rule, points=20)
-    for k in range(20):
-        found = targets.components(probability > k / 20)
+    for k, threshold in enumerate(roc.grid(20)):
+        found = targets.components(probability > threshold)
         expected = targets.count(found, truth, rule)
         for name in targets.TargetCounts._fields:
             value = getattr(swept, name)[k]
             np.testing.assert_array_equal(value, getattr(expected, name))
+
+
+def test_thresholds_are_even_in_log_odds():
+    first, *rest = roc.grid(20)
+    assert first == 0 and len(rest) == 19 and rest[9] == 0.5
+    assert rest[0] < 0.002 and rest[-1] > 0.998
+    odds = np.log(rest) - np.log1p(-np.array(rest))
+    np.testing.assert_allclose(np.diff(odds), np.diff(odds).mean())
+    assert roc.grid(1).tolist() == [0] and roc.grid(2).tolist() == [0, 0.5]
 
 
 def test_equal_masks_are_matched_once(monkeypatch):

@@ -42,20 +42,6 @@ SCENES = {
         "count": {"train": 8, "validation": 2, "test": 3},
     }
 }
-# Our name: that in the papers' tables.
-DETECTORS = {
-    "acm_fpn": "acm",
-    "acm_unet": "acm",
-    "acm_unet_basicirstd": "acm",
-    "agpcnet": "agpcnet",
-    "alcnet": "",  # tables mean the next
-    "alcnet_basicirstd": "alcnet",
-    "dnanet": "dnanet",
-    "isnet": "isnet",
-    "uiunet": "uiunet",
-}
-
-
 # What the realtime recipe has that a plain one has not, and what it could have:
 # {row: {field: value}}.
 ABLATIONS = {
@@ -145,9 +131,9 @@ def networks(variant="small"):
     realtime = nuaa_sirst.get_config("realtime" if variant == "small" else "tiny")
     found = {"realtime": system(realtime)}
     found["irstd_diff"] = system(nuaa_sirst.get_config(variant), "irstd_diff")
-    for name, published in DETECTORS.items():
+    for name, row in detector.DETECTORS.items():
         recipe = detector.get_config(f"{name},nuaa_sirst,{variant}")
-        found[name] = system(recipe, published)
+        found[name] = system(recipe, row.cited)
     return found
 
 
@@ -155,9 +141,7 @@ def ablations():
     """The realtime network with one option changed at a time; equal steps for all."""
     plain = nuaa_sirst.get_config("realtime")
     plain.num_steps = plain.evaluate_every = 1_500
-    return {
-        name: system(changed(plain, fields)) for name, fields in ABLATIONS.items()
-    }
+    return {name: system(changed(plain, fields)) for name, fields in ABLATIONS.items()}
 
 
 def cross():

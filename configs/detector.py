@@ -37,6 +37,9 @@ that we have.
 The initial weights are PyTorch's default.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from ml_collections import ConfigDict
 
 from configs import common
@@ -48,93 +51,23 @@ DATASETS = {
     "nudt_sirst": ("50_50", "nudt", 663),
     "synthetic": ("generated", "nuaa", 200),
 }
-ACM = {
-    "in_channels": 3,
-    "channels": (8, 16, 32, 64),
-    "blocks": 4,
-    "fusion": "asym_bi",  # or "bi_local", "bi_global"
-    "project": True,
-    "stem": "quarter",  # or "full": sees each pixel, and is 16 times as slow
-    "dropout": 0.1,
-    "prior": 0.01,  # 0.5 in published recipes
-    "momentum": 0.9,  # 0.1 in BasicIRSTD's
-    "dtype": "float32",
-}
-BASICIRSTD = ACM | {"in_channels": 1, "project": False}
-ISNET = {
-    "in_channels": 1,
-    "channels": (8, 16, 32, 64),
-    "blocks": 4,
-    "edge_channels": 64,  # at full size: 98 % of all work
-    "modulated": False,  # True: deformable convolutions of version 2
-    "dropout": 0.1,
-    "prior": 0.01,
-    "dtype": "float32",
-}
-MODELS = {
-    "acm_fpn": ACM,
-    "acm_unet": ACM,
-    "acm_unet_basicirstd": BASICIRSTD | {"blocks": 3},
-    "agpcnet": {
-        "in_channels": 3,
-        "channels": (64, 64, 128, 256, 512),
-        "scales": (10, 6, 5, 3),  # or (10, 6, 5, 4), published as agpcnet_2
-        "dropout": 0.1,
-        "prior": 0.01,
-        "dtype": "float32",
-    },
-    "alcnet": {
-        "in_channels": 3,
-        "channels": (16, 32, 64),
-        "blocks": 4,
-        "shifts": (13, 17),
-        "dropout": 0.1,
-        "prior": 0.01,
-        "dtype": "float32",
-    },
-    "alcnet_basicirstd": BASICIRSTD,
-    "dnanet": {
-        "in_channels": 3,
-        "channels": "three",  # or "four", or a tuple
-        "blocks": "resnet_18",  # or "resnet_10", "resnet_34", or a tuple
-        "deep_supervision": True,
-        "prior": 0.01,
-        "remat": False,
-        "dtype": "float32",
-    },
-    "isnet": ISNET,
-    "isnet_dcnv2": ISNET | {"in_channels": 3, "modulated": True},
-    "uiunet": {
-        "in_channels": 3,
-        "channels": 64,
-        "heights": (7, 6, 5, 4, 0, 0),
-        "prior": 0.01,
-        "remat": False,
-        "dtype": "float32",
-    },
-}
-SMALL = {
-    "agpcnet": {"channels": (8, 8, 16, 32, 64)},
-    "alcnet": {"channels": (8, 16, 32)},
-    "dnanet": {"blocks": "resnet_10"},
-    "isnet": {"edge_channels": 16},
-    "isnet_dcnv2": {"edge_channels": 16},
-    "uiunet": {"channels": 16},
-}
-TOY_ACM = {"channels": (4, 8, 8, 8), "blocks": 1}
-TOY_ISNET = {"channels": (4, 8, 8, 8), "blocks": 1, "edge_channels": 4}
-TOYS = {
-    "acm_fpn": TOY_ACM,
-    "acm_unet": TOY_ACM,
-    "acm_unet_basicirstd": TOY_ACM,
-    "agpcnet": {"channels": (4, 4, 4, 4, 64), "scales": (3, 2)},
-    "alcnet": {"channels": (4, 8, 8), "blocks": 1, "shifts": (3,)},
-    "alcnet_basicirstd": TOY_ACM,
-    "dnanet": {"channels": (16, 16, 16), "blocks": (1, 1)},
-    "isnet": TOY_ISNET,
-    "isnet_dcnv2": TOY_ISNET,
-    "uiunet": {"channels": 4, "heights": (3, 3, 0)},
-}
+
+
+class Detector(NamedTuple):
+    """A network's row.
+
+    Attributes:
+      model: all fields of the network, at the published size.
+      small, toy: those that differ in the variants `small` and `tiny`.
+      published: changes a recipe into the network's own.
+      cited: its name in the papers' tables (irstd_jax/literature.py); "" if in none.
+    """
+
+    model: dict
+    small: dict
+    toy: dict
+    published: Callable
+    cited: str
 
 
 def get_config(argument="acm_unet,nuaa_sirst"):
@@ -146,7 +79,7 @@ def get_config(argument="acm_unet,nuaa_sirst"):
         )
     network, dataset, variant = (*names, "")[:3]
     for kind, name, choices in (
-        ("network", network, MODELS),
+        ("network", network, DETECTORS),
         ("data set", dataset, DATASETS),
         ("variant", variant, VARIANTS),
     ):
@@ -164,7 +97,7 @@ def recipe(network, dataset):
     split, normalisation, _ = DATASETS[dataset]
     name = f"{network}_{dataset}"
     config = common.detecting(common.recipe(name, dataset, split), "discriminative")
-    config.model = ConfigDict({"name": network} | MODELS[network])
+    config.model = ConfigDict({"name": network} | DETECTORS[network].model)
     config.data.channels = config.model.in_channels
     config.task = ConfigDict(
         {
@@ -214,7 +147,7 @@ def common_recipe(config):
 
 def small(config):
     """The common recipe for 2 CPU cores."""
-    change(config, SMALL.get(config.model.name, {}))
+    change(config, DETECTORS[config.model.name].small)
     config.num_steps = 3_000
     config.evaluate_every = 1_000
     config.log_every = 50
@@ -231,7 +164,7 @@ def published(config):
     config.data.target_share = 0.0
     config.optimizer.update({"warmup": 0, "weight_decay": 0.0, "ema": 0.0})
     losses(config, "soft_iou", "mean")
-    PUBLISHED[config.model.name](config)
+    DETECTORS[config.model.name].published(config)
 
 
 def published_acm(config):
@@ -336,20 +269,6 @@ def published_uiunet(config):
     config.evaluation.size = config.predict.size = 320
 
 
-PUBLISHED = {
-    "acm_fpn": published_acm,
-    "acm_unet": published_acm,
-    "acm_unet_basicirstd": published_basicirstd,
-    "agpcnet": published_agpcnet,
-    "alcnet": published_alcnet,
-    "alcnet_basicirstd": published_basicirstd,
-    "dnanet": published_dnanet,
-    "isnet": published_isnet,
-    "isnet_dcnv2": published_isnet_dcnv2,
-    "uiunet": published_uiunet,
-}
-
-
 def change(config, fields):
     """Fields of the model, of whatever type: a ConfigDict's update would keep types."""
     config.model = ConfigDict(config.model.to_dict() | fields)
@@ -379,7 +298,7 @@ def losses(config, name, supervision):
 
 def tiny(config):
     """A few steps of a toy network."""
-    change(config, TOYS[config.model.name])
+    change(config, DETECTORS[config.model.name].toy)
     common.brief(config)
     if config.data.name == "synthetic":
         config.data.size = 32
@@ -387,3 +306,105 @@ def tiny(config):
 
 
 VARIANTS = {"": common_recipe, "published": published, "small": small, "tiny": tiny}
+ACM = {
+    "in_channels": 3,
+    "channels": (8, 16, 32, 64),
+    "blocks": 4,
+    "fusion": "asym_bi",  # or "bi_local", "bi_global"
+    "project": True,
+    "stem": "quarter",  # or "full": sees each pixel, and is 16 times as slow
+    "dropout": 0.1,
+    "prior": 0.01,  # 0.5 in published recipes
+    "momentum": 0.9,  # 0.1 in BasicIRSTD's
+    "dtype": "float32",
+}
+BASICIRSTD = ACM | {"in_channels": 1, "project": False}
+TOY_ACM = {"channels": (4, 8, 8, 8), "blocks": 1}
+ISNET = {
+    "in_channels": 1,
+    "channels": (8, 16, 32, 64),
+    "blocks": 4,
+    "edge_channels": 64,  # at full size: 98 % of all work
+    "modulated": False,  # True: deformable convolutions of version 2
+    "dropout": 0.1,
+    "prior": 0.01,
+    "dtype": "float32",
+}
+SMALL_ISNET = {"edge_channels": 16}
+TOY_ISNET = {"channels": (4, 8, 8, 8), "blocks": 1, "edge_channels": 4}
+DETECTORS = {
+    "acm_fpn": Detector(ACM, {}, TOY_ACM, published_acm, "acm"),
+    "acm_unet": Detector(ACM, {}, TOY_ACM, published_acm, "acm"),
+    "acm_unet_basicirstd": Detector(
+        BASICIRSTD | {"blocks": 3}, {}, TOY_ACM, published_basicirstd, "acm"
+    ),
+    "agpcnet": Detector(
+        model={
+            "in_channels": 3,
+            "channels": (64, 64, 128, 256, 512),
+            "scales": (10, 6, 5, 3),  # or (10, 6, 5, 4), published as agpcnet_2
+            "dropout": 0.1,
+            "prior": 0.01,
+            "dtype": "float32",
+        },
+        small={"channels": (8, 8, 16, 32, 64)},
+        toy={"channels": (4, 4, 4, 4, 64), "scales": (3, 2)},
+        published=published_agpcnet,
+        cited="agpcnet",
+    ),
+    "alcnet": Detector(
+        model={
+            "in_channels": 3,
+            "channels": (16, 32, 64),
+            "blocks": 4,
+            "shifts": (13, 17),
+            "dropout": 0.1,
+            "prior": 0.01,
+            "dtype": "float32",
+        },
+        small={"channels": (8, 16, 32)},
+        toy={"channels": (4, 8, 8), "blocks": 1, "shifts": (3,)},
+        published=published_alcnet,
+        cited="",  # tables mean the next
+    ),
+    "alcnet_basicirstd": Detector(
+        BASICIRSTD, {}, TOY_ACM, published_basicirstd, "alcnet"
+    ),
+    "dnanet": Detector(
+        model={
+            "in_channels": 3,
+            "channels": "three",  # or "four", or a tuple
+            "blocks": "resnet_18",  # or "resnet_10", "resnet_34", or a tuple
+            "deep_supervision": True,
+            "prior": 0.01,
+            "remat": False,
+            "dtype": "float32",
+        },
+        small={"blocks": "resnet_10"},
+        toy={"channels": (16, 16, 16), "blocks": (1, 1)},
+        published=published_dnanet,
+        cited="dnanet",
+    ),
+    "isnet": Detector(ISNET, SMALL_ISNET, TOY_ISNET, published_isnet, "isnet"),
+    "isnet_dcnv2": Detector(
+        model=ISNET | {"in_channels": 3, "modulated": True},
+        small=SMALL_ISNET,
+        toy=TOY_ISNET,
+        published=published_isnet_dcnv2,
+        cited="",  # tables have the first version
+    ),
+    "uiunet": Detector(
+        model={
+            "in_channels": 3,
+            "channels": 64,
+            "heights": (7, 6, 5, 4, 0, 0),
+            "prior": 0.01,
+            "remat": False,
+            "dtype": "float32",
+        },
+        small={"channels": 16},
+        toy={"channels": 4, "heights": (3, 3, 0)},
+        published=published_uiunet,
+        cited="uiunet",
+    ),
+}

@@ -16,7 +16,7 @@ from irstd_jax.training import optimizer
 
 @pytest.mark.parametrize("variant", sorted(detector.VARIANTS))
 @pytest.mark.parametrize("dataset", sorted(detector.DATASETS))
-@pytest.mark.parametrize("network", sorted(detector.MODELS))
+@pytest.mark.parametrize("network", sorted(detector.DETECTORS))
 def test_every_combination_makes_its_parts(network, dataset, variant):
     config = detector.get_config(f"{network},{dataset},{variant}")
     task = tasks.build(config)
@@ -28,7 +28,7 @@ def test_every_combination_makes_its_parts(network, dataset, variant):
     assert config.name.startswith(f"{network}_{dataset}")
 
 
-@pytest.mark.parametrize("network", sorted(detector.MODELS))
+@pytest.mark.parametrize("network", sorted(detector.DETECTORS))
 def test_networks_are_the_published_ones(network):
     published = models.build(network)
     for variant in ("", ",published"):
@@ -43,7 +43,7 @@ def test_networks_are_the_published_ones(network):
             assert made.momentum == (published.momentum if variant else 0.9)
 
 
-@pytest.mark.parametrize("network", sorted(detector.MODELS))
+@pytest.mark.parametrize("network", sorted(detector.DETECTORS))
 def test_an_untrained_network_expects_few_targets(network):
     """At half of all pixels the soft IoU learnt nothing in 1000 steps."""
     heads = {
@@ -115,7 +115,7 @@ def test_basicirstd_s_recipe(network):
 
 def test_the_common_recipe_is_common():
     """But for the network, its name and channels, all fields are equal."""
-    names = sorted(detector.MODELS)
+    names = sorted(detector.DETECTORS)
     configs = [detector.get_config(f"{n},nudt_sirst").to_dict() for n in names]
     for config in configs:
         del config["model"], config["name"], config["data"]["channels"]

@@ -86,13 +86,13 @@ def prefixes(settings):
     """How the names of what is converted begin, in a larger system's checkpoint."""
     if settings["task"]["name"] in FOLDERS:
         return systems.prefixes(settings)
-    prefix = weights.PREFIXES.get(settings["model"]["name"])
+    prefix = weights.names_of(settings["model"]["name"]).prefix
     return (prefix,) if prefix else ()
 
 
 def unused(settings):
     """How the names of layers begin that the release has and never runs."""
-    return weights.UNUSED.get(settings["model"]["name"], ())
+    return weights.names_of(settings["model"]["name"]).unused
 
 
 def ignored(state_dict, starts=(), idle=()):

@@ -42,8 +42,8 @@ def config():
 def one_table():
     """The names are made from a traced network, which takes seconds: once is enough."""
     with pytest.MonkeyPatch.context() as patch:
-        cached = functools.cache(irstd_diff.table)
-        patch.setitem(weights.TABLES, "irstd_diff", cached)
+        cached = weights.Names(functools.cache(irstd_diff.table))
+        patch.setitem(weights.NETWORKS, "irstd_diff", cached)
         yield
 
 
@@ -263,10 +263,10 @@ def drawn(model, seed=0):
 def test_a_network_by_its_recipe(name, tmp_path, capsys):
     config, output = single(name), tmp_path / "ours.safetensors"
     state = drawn(config.model)
-    prefix = weights.PREFIXES[name]
+    prefix = weights.names_of(name).prefix
     given = {prefix + key: array for key, array in state.items()}
     given["criterion.weight"] = np.ones(2, np.float32)
-    idle = weights.UNUSED.get(name, ())
+    idle = weights.names_of(name).unused
     for layer in idle:
         given[f"{prefix}{layer}weight"] = np.ones(3, np.float32)
     write_pytorch(tmp_path / "theirs.pth.tar", given)

@@ -45,7 +45,9 @@ def tables():
     """The names are made from traced networks, which takes seconds: once is enough."""
     with pytest.MonkeyPatch.context() as patch:
         for name in control_ldm.NETWORKS.values():
-            patch.setitem(weights.TABLES, name, functools.cache(weights.TABLES[name]))
+            row = weights.NETWORKS[name]
+            cached = row._replace(table=functools.cache(row.table))
+            patch.setitem(weights.NETWORKS, name, cached)
         yield
 
 

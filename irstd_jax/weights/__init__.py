@@ -1,6 +1,8 @@
 """Published weights: reading files, and naming what is in them."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from irstd_jax.weights import (
     acm,
@@ -18,61 +20,72 @@ from irstd_jax.weights import (
     uiunet,
 )
 
-TABLES = {
-    "acm_fpn": partial(acm.table, "acm_fpn"),
-    "acm_unet": partial(acm.table, "acm_unet"),
-    "acm_unet_basicirstd": partial(acm.table, "acm_unet_basicirstd"),
-    "agpcnet": agpcnet.table,
-    "alcnet": alcnet.table,
-    "alcnet_basicirstd": partial(acm.table, "alcnet_basicirstd"),
-    "autoencoder_kl": autoencoder_kl.table,
-    "control_net": partial(latent_unet.table, "control_net"),
-    "dnanet": dnanet.table,
-    "irstd_diff": irstd_diff.table,
-    "isnet": partial(isnet.table, "isnet"),
-    "isnet_dcnv2": partial(isnet.table, "isnet_dcnv2"),
-    "latent_unet": partial(latent_unet.table, "latent_unet"),
-    "swinir": swinir.table,
-    "text_encoder": text_encoder.table,
-    "uiunet": uiunet.table,
+
+class Names(NamedTuple):
+    """How the weights of a network are named in its authors' files.
+
+    Attributes:
+      table: the network's fields -> its entries (engine.Entry).
+      prefix: what precedes the names in a checkpoint of a larger system, or "".
+      canonical: (state dict, fields) -> the same in the table's spelling, of networks
+        whose weights go about under several; or None.
+      unused: how the names of layers begin that the release has and never runs.
+    """
+
+    table: Callable
+    prefix: str = ""
+    canonical: Callable | None = None
+    unused: tuple[str, ...] = ()
+
+
+def latent(name):
+    """The row of a network of Stable Diffusion."""
+    prefix = latent_unet.PREFIXES[name]
+    return Names(partial(latent_unet.table, name), prefix, latent_unet.canonical)
+
+
+NETWORKS = {
+    "acm_fpn": Names(partial(acm.table, "acm_fpn"), detectors.PREFIX),
+    "acm_unet": Names(
+        partial(acm.table, "acm_unet"), detectors.PREFIX, detectors.canonical
+    ),
+    "acm_unet_basicirstd": Names(
+        partial(acm.table, "acm_unet_basicirstd"), detectors.COLLECTION
+    ),
+    "agpcnet": Names(agpcnet.table, detectors.PREFIX),
+    "alcnet": Names(alcnet.table, detectors.PREFIX, detectors.canonical),
+    "alcnet_basicirstd": Names(
+        partial(acm.table, "alcnet_basicirstd"),
+        detectors.COLLECTION,
+        unused=acm.UNUSED,
+    ),
+    "autoencoder_kl": Names(
+        autoencoder_kl.table, autoencoder_kl.PREFIX, autoencoder_kl.canonical
+    ),
+    "control_net": latent("control_net"),
+    "dnanet": Names(dnanet.table, detectors.PREFIX),
+    "irstd_diff": Names(irstd_diff.table),
+    "isnet": Names(
+        partial(isnet.table, "isnet"), detectors.COLLECTION, unused=isnet.UNUSED
+    ),
+    "isnet_dcnv2": Names(
+        partial(isnet.table, "isnet_dcnv2"), detectors.PREFIX, unused=isnet.UNUSED
+    ),
+    "latent_unet": latent("latent_unet"),
+    "swinir": Names(swinir.table, swinir.PREFIX),
+    "text_encoder": Names(
+        text_encoder.table, text_encoder.PREFIX, text_encoder.canonical
+    ),
+    "uiunet": Names(uiunet.table, detectors.PREFIX),
 }
-# What precedes a network's names in a checkpoint of a larger system.
-PREFIXES = {
-    "acm_fpn": detectors.PREFIX,
-    "acm_unet": detectors.PREFIX,
-    "acm_unet_basicirstd": detectors.COLLECTION,
-    "agpcnet": detectors.PREFIX,
-    "alcnet": detectors.PREFIX,
-    "alcnet_basicirstd": detectors.COLLECTION,
-    "autoencoder_kl": autoencoder_kl.PREFIX,
-    "control_net": latent_unet.PREFIXES["control_net"],
-    "dnanet": detectors.PREFIX,
-    "isnet": detectors.COLLECTION,
-    "isnet_dcnv2": detectors.PREFIX,
-    "latent_unet": latent_unet.PREFIXES["latent_unet"],
-    "swinir": swinir.PREFIX,
-    "text_encoder": text_encoder.PREFIX,
-    "uiunet": detectors.PREFIX,
-}
-# Networks whose weights go about under several spellings: to that of the table.
-SPELLINGS = {
-    "acm_unet": detectors.canonical,
-    "alcnet": detectors.canonical,
-    "autoencoder_kl": autoencoder_kl.canonical,
-    "control_net": latent_unet.canonical,
-    "latent_unet": latent_unet.canonical,
-    "text_encoder": text_encoder.canonical,
-}
-# How the names of layers begin that a release has and never runs.
-UNUSED = acm.UNUSED | dict.fromkeys(("isnet", "isnet_dcnv2"), isnet.UNUSED)
 
 
 def convert(name, state_dict, **fields):
     """{torch name: array} -> Flax variables {"params", "batch_stats"} as float32.
 
     Strict both ways. A "module." prefix is taken off; engine.IGNORED are no weights and
-    are dropped, as are layers that never run (UNUSED). Of a larger system's checkpoint
-    the network's part is taken (PREFIXES).
+    are dropped, as are layers that never run. Of a larger system's checkpoint the
+    network's part is taken.
 
     Args:
       name: of the network, as in irstd_jax.models.build.
@@ -83,12 +96,11 @@ def convert(name, state_dict, **fields):
       ValueError: unknown network, or weights that do not fit it: the message lists
         all missing, unexpected and misshapen names.
     """
-    entries = table(name, **fields)
-    if name in PREFIXES:
-        state_dict = engine.part(state_dict, PREFIXES[name])
-    if name in SPELLINGS:
-        state_dict = SPELLINGS[name](state_dict, **fields)
-    return engine.convert(entries, state_dict, UNUSED.get(name, ()))
+    row = names_of(name)
+    state_dict = engine.part(state_dict, row.prefix)
+    if row.canonical:
+        state_dict = row.canonical(state_dict, **fields)
+    return engine.convert(row.table(**fields), state_dict, row.unused)
 
 
 def invert(name, variables, **fields):
@@ -98,8 +110,13 @@ def invert(name, variables, **fields):
 
 def table(name, **fields):
     """The entries (engine.Entry) of a network."""
-    if name not in TABLES:
+    return names_of(name).table(**fields)
+
+
+def names_of(name):
+    """The row of a network; an error that lists them for another name."""
+    if name not in NETWORKS:
         raise ValueError(
-            f"no published names for {name!r}; choose from {sorted(TABLES)}"
+            f"no published names for {name!r}; choose from {sorted(NETWORKS)}"
         )
-    return TABLES[name](**fields)
+    return NETWORKS[name]

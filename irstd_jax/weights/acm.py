@@ -23,8 +23,8 @@ BLOCKS = {
     "acm_unet_basicirstd": detectors.BASIC,
     "alcnet_basicirstd": detectors.BASIC,
 }
-# Layers that the release has and never runs.
-UNUSED = {"alcnet_basicirstd": ("uplayer1.", "uplayer2.")}
+# Layers that alcnet_basicirstd has and never runs.
+UNUSED = ("uplayer1.", "uplayer2.")
 
 
 def gates(fusion):

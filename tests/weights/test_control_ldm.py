@@ -45,7 +45,7 @@ def test_parts_by_prefix(prefix):
 def test_every_part_has_its_network():
     assert control_ldm.NETWORKS.keys() == control_ldm.PREFIXES.keys()
     for name in control_ldm.NETWORKS.values():
-        assert name in weights.TABLES
+        assert name in weights.NETWORKS
 
 
 def test_stable_diffusion_alone_has_three_parts():

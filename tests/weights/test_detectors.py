@@ -44,7 +44,7 @@ def test_every_published_array_has_one_place(golden_root, name):
         str(key): tuple(int(n) for n in str(shape).split(",") if n)
         for key, shape in zip(keys, shapes, strict=True)
     }
-    unused = tuple(weights.UNUSED.get(name, ()))
+    unused = weights.names_of(name).unused
     running = {k: v for k, v in published.items() if not k.startswith(unused)}
     entries = weights.table(name)
     assert {entry.name: entry.shape for entry in entries} == running
@@ -77,10 +77,11 @@ def test_there_and_back_is_the_identity(toy):
 
 def test_wrappers_are_taken_off_and_counters_dropped(toy):
     name, fields, state_dict = toy
-    prefix = weights.PREFIXES[name]
+    row = weights.names_of(name)
+    prefix = row.prefix
     wrapped = {f"module.{prefix}{key}": array for key, array in state_dict.items()}
     # So are layers that never run, of whatever shape.
-    for layer in weights.UNUSED.get(name, ()):
+    for layer in row.unused:
         wrapped[f"module.{prefix}{layer}0.weight"] = np.zeros(2)
     counter = next(key for key in wrapped if key.endswith("running_mean"))
     wrapped[counter.replace("running_mean", "num_batches_tracked")] = np.int64(3)

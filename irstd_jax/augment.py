@@ -20,9 +20,8 @@ import shutil
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from irstd_jax import data, files, priors, quality
+from irstd_jax import data, files, priors, progress, quality
 from irstd_jax.mosaic import compose, degrade, parents, retarget
 
 STAGES = ("degrade", "pixel_prior", "diff_prior", "retarget")
@@ -188,7 +187,7 @@ def write_set(config, output, make):
     the same whether or not a run was cut: rounding may depend on a batch's size.
     """
     labels, size = names(config), config.augment.batch_size
-    with tqdm(total=len(labels), unit="image", desc="augment") as bar:
+    with progress.bar(total=len(labels), unit="image", desc="augment") as bar:
         for first in range(0, len(labels), size):
             indices = list(range(first, min(first + size, len(labels))))
             missing = [

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from irstd_jax import credence, data, files, inference, metrics, scoring, tasks, viz
 from irstd_jax.data import pipeline, transforms
+from irstd_jax.progress import bar
 
 SHOWN = ("IoU", "nIoU", "precision", "recall", "F1", "Pd", "Fa", "Fa_reference", "AUC")
 PICTURES = 12
@@ -121,7 +121,7 @@ def judge(config, predict, source, limit=0, progress=False, calibrate=True, each
         seed=settings.seed,
     )
     if progress:
-        done = tqdm(done, total=len(chosen), unit="image", desc="evaluate")
+        done = bar(done, total=len(chosen), unit="image", desc="evaluate")
     rows, pictures, modes = [], [], []
     for sample, prediction in done:
         if each is not None:

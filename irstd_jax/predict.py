@@ -22,7 +22,6 @@ import time
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from irstd_jax import (
     evaluate,
@@ -31,6 +30,7 @@ from irstd_jax import (
     inference,
     metrics,
     pieces,
+    progress,
     tasks,
     viz,
 )
@@ -87,7 +87,7 @@ def run(config, workdir, source, output, overwrite=False, samples=0):
         jobs = list(jobs)
         count = max(1, sum(len(job.corners) for job in jobs))
         config.evaluation.batch_size = min(config.evaluation.batch_size, count)
-    with tqdm(total=len(paths), unit="image", desc="predict") as bar:
+    with progress.bar(total=len(paths), unit="image", desc="predict") as bar:
         for job, probability in pieces.detect(config, predict, jobs):
             if not found:
                 # Masks are newer than this list from here on.

@@ -24,9 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from irstd_jax import data, files, metrics, tasks, viz
+from irstd_jax import data, files, metrics, progress, tasks, viz
 from irstd_jax.data import images, leakage, pipeline
 from irstd_jax.metrics import features, fidelity, frechet
 from irstd_jax.weights import store
@@ -78,7 +77,7 @@ def read(output, name):
 def remade(config, make, names, **arguments):
     """{name: {stage: (h, w, 1)}} of the first samples, by the batches of the set."""
     size, found = config.augment.batch_size, {}
-    for first in tqdm(range(0, len(names), size), unit="batch", desc="report"):
+    for first in progress.bar(range(0, len(names), size), unit="batch", desc="report"):
         indices = list(range(first, min(first + size, len(names))))
         made = make((indices * size)[:size], **arguments)
         for row, index in enumerate(indices):

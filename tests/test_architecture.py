@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 PACKAGE = pathlib.Path(__file__).parents[1] / "irstd_jax"
-FREE = {"files"}  # writing files whole: for all
+FREE = {"files", "progress"}  # writing files whole, telling how far it is: for all
 ALLOWED = {
     "diffusion": set(),
     "ops": set(),

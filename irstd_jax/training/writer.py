@@ -5,9 +5,8 @@ import pathlib
 import sys
 
 import tensorboardX
-from tqdm import tqdm
 
-from irstd_jax import files
+from irstd_jax import files, progress
 
 
 class Writer:
@@ -31,14 +30,7 @@ class Writer:
         self.board = tensorboardX.SummaryWriter(
             str(pathlib.Path(workdir) / "tensorboard"), purge_step=first + 1
         )
-        self.bar = tqdm(
-            total=last,
-            initial=first,
-            unit="step",
-            file=sys.stdout,
-            mininterval=1.0,
-            dynamic_ncols=True,
-        )
+        self.bar = progress.bar(total=last, initial=first, unit="step", file=sys.stdout)
 
     def advance(self):
         """One step more on the bar."""

@@ -296,7 +296,7 @@ def tiny(config):
     config.data.resize = 0
     config.sampling.update({"sampler": "ddim", "steps": 2})
     config.validation.steps = 2
-    config.optimizer.ema = 0.9
+    config.optimizer.update({"ema": 0.9, "flat": True})  # flat: it compiles sooner
     brief(config)
 
 

@@ -16,6 +16,7 @@ QUICK_COMPILATION = [
     "--xla_llvm_disable_expensive_passes=true",
     "--xla_backend_optimization_level=0",
     "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",  # less work in sum
 ]
 
 

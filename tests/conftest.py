@@ -40,12 +40,13 @@ def golden_root():
     return folder("IRSTD_GOLDEN", "../shared/golden", "reference outputs")
 
 
-# Files that take minutes begin first, so that no worker is left alone with them.
+# Files that take minutes begin first, so that no worker is left alone with them. What
+# test_configs.py compiles while one begins with test_notebooks.py, both need.
 SLOW = (
     "test_notebooks.py",
     "test_launch.py",
-    "test_irstd_diff.py",
     "test_configs.py",
+    "test_irstd_diff.py",
     "test_benchmark.py",
     "test_latent_diffusion.py",
 )

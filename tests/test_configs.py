@@ -63,7 +63,7 @@ def test_an_unknown_variant_lists_the_others():
 
 
 def test_the_tiny_variant_trains_and_validates(data_root, tmp_path):
-    """On real images; the quick start's is trained in test_launch.py."""
+    """On real images; test_notebooks.py trains the quick start by the same programs."""
     config = recipe("nuaa_sirst", "tiny")
     config.data.root = str(data_root)
     config.evaluation.at_end = False

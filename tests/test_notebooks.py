@@ -89,7 +89,7 @@ def test_equations_are_numbered_in_order():
         assert set(in_dollars) <= set(found)  # what is referred to is there
 
 
-# First, so that the quick start finds what test_launch.py has compiled meanwhile.
+# First, so that the quick start finds what test_configs.py has compiled meanwhile.
 def test_diff_mosaic(kernel, tmp_path, monkeypatch):
     # Four trainings and a sampler: nearly all of the time is compilation.
     flags = platform.cpu_flags(quick=True)

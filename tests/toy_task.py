@@ -63,5 +63,5 @@ def config():
     settings.checkpoint_every = 2
     settings.evaluation.at_end = False
     # Adam turns a rounding error of a small gradient into one of about this size.
-    settings.optimizer.learning_rate = 0.01
+    settings.optimizer.update({"learning_rate": 0.01, "flat": False})
     return settings

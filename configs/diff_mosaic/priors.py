@@ -84,7 +84,7 @@ TINY = {
     "swinir": SMALL["swinir"]
     | {"embed_dim": 8, "depths": (2,), "heads": (2,), "features": 4},
     "autoencoder": SMALL["autoencoder"]
-    | {"channels": 8, "channel_mult": (1, 1, 1), "z_channels": 4},
+    | {"channels": 8, "channel_mult": (1, 1), "z_channels": 4},
     "unet": SMALL["unet"]
     | {
         "latent_channels": 4,
@@ -158,4 +158,5 @@ def tiny(config):
     config.checkpoint_every = 2
     config.data.update({"batch_size": 8, "crop": 32, "threads": 1})
     config.optimizer.update({"learning_rate": 1e-3, "decay": "constant", "ema": 0.9})
+    config.optimizer.flat = True  # it compiles sooner
     config.evaluation.update({"batch_size": 8})

@@ -43,6 +43,10 @@ def save(manager, step, state, progress):
     if step in manager.all_steps():
         return
     state = state._replace(fixed={})
+    if jax.process_count() == 1:
+        # Of arrays that each device holds Orbax would have each save a part, cut by a
+        # program of its own for every shape and device.
+        state = jax.tree.map(lambda x: x.addressable_data(0), state)
     manager.save(
         step,
         args=ocp.args.Composite(

@@ -108,7 +108,8 @@ def make_optimizer(settings, num_steps):
     Args:
       settings: `name` (in OPTIMIZERS, by default "adamw"), `learning_rate`, `decay` (a
         name in DECAYS) and what OPTIONS has for it, `warmup` in steps, `weight_decay`,
-        `clip` (largest norm of the gradient, 0 for none), `momentum` of sgd (.9).
+        `clip` (largest norm of the gradient, 0 for none), `momentum` of sgd (.9),
+        `flat` (see `flattened`; by default False).
       num_steps: of the run, at which the decay ends.
 
     Raises:
@@ -121,8 +122,16 @@ def make_optimizer(settings, num_steps):
         )
     optimiser = OPTIMIZERS[name](schedule(settings, num_steps), settings)
     if settings.clip:
-        return optax.chain(optax.clip_by_global_norm(settings.clip), optimiser)
-    return optimiser
+        optimiser = optax.chain(optax.clip_by_global_norm(settings.clip), optimiser)
+    return flattened(optimiser) if settings.get("flat") else optimiser
+
+
+def flattened(optimiser):
+    """The same rule on all weights as one vector, which compiles in a fourth of the
+    time where they are hundreds of small arrays. Its state is of vectors, too."""
+    inner = optax.flatten(optimiser)
+    # Else each reshape would be a program of its own.
+    return optax.GradientTransformation(jax.jit(inner.init), inner.update)
 
 
 def schedule(settings, num_steps):

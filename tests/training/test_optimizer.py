@@ -1,5 +1,8 @@
 """The course of the learning rate, PyTorch's rules by hand, and refusals."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -126,6 +129,29 @@ def test_clip_bounds_the_gradient_s_norm():
     _, state = clipped.update({"w": jnp.full(4, 100.0)}, state, params)
     first_moment = state[1][0].mu["w"]
     assert jnp.linalg.norm(first_moment) == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(optimizer.OPTIMIZERS))
+def test_one_flat_vector_of_weights_goes_the_same_way(name):
+    rng = np.random.default_rng(0)
+    fields = {"weight_decay": 0.1, "clip": 1.0, "learning_rate": 0.05}
+    params = {"w": rng.normal(size=(2, 3)), "b": {"c": rng.normal(size=4)}}
+    params = jax.tree.map(jnp.float32, params)
+
+    def after(flat):
+        made = optimizer.make_optimizer(settings(name=name, flat=flat, **fields), 10)
+        p, state = params, made.init(params)
+        # Of ten cosines: the first gradient is shorter than clip, the others are not.
+        for scale in (0.1, 1.0, 10.0):
+            g = jax.tree.map(partial(lambda scale, x: scale * jnp.cos(x), scale), p)
+            updates, state = made.update(g, state, p)
+            p = optax.apply_updates(p, updates)
+        return p, state
+
+    same = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-7)
+    (expected, _), (found, state) = after(False), after(True)
+    jax.tree.map(same, found, expected)
+    assert {leaf.shape for leaf in jax.tree.leaves(state)} <= {(), (10,)}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """What can be learnt: each task is `init`, `loss` and `predict` over its networks.
 
+A task that has nothing to descend on has in the place of `loss` a function `fit(samples)
+-> (variables, {name: number})`, which looks at each training image once; its field
+`learns` says whether there is even that to do before it predicts.
+
 Some tasks detect: `predict` gives maps of MODES, which are judged by masks. The others
 make images: they have `score(variables, batch, keys) -> ({name: (b,)}, {title: images
 (b, h, w, c) in [0, 1]})`, and `chosen_by`, the score that chooses the best weights with
@@ -14,6 +18,7 @@ import dataclasses
 
 from irstd_jax.tasks import (
     autoencoding,
+    classical,
     distillation,
     latent_diffusion,
     mask_diffusion,
@@ -21,9 +26,11 @@ from irstd_jax.tasks import (
     segmentation,
 )
 
-MODES = mask_diffusion.MODES
+PROBABILITIES = mask_diffusion.MODES  # what these maps say can be held against truth
+MODES = (*PROBABILITIES, classical.MODE)
 TASKS = {
     "autoencoding": autoencoding.from_config,
+    "classical": classical.from_config,
     "distillation": distillation.from_config,
     "latent_diffusion": latent_diffusion.from_config,
     "mask_diffusion": mask_diffusion.from_config,
@@ -46,6 +53,11 @@ def build(config, norm_axis=None):
     return TASKS[name](config, norm_axis)
 
 
+def learns(config):
+    """Whether the task of a config needs weights to predict."""
+    return getattr(build(config), "learns", True)
+
+
 def quick(task, settings):
     """The task as validation sees it: one sample an image, in few steps.
 
@@ -59,6 +71,12 @@ def quick(task, settings):
     return dataclasses.replace(
         task, sampling=dataclasses.replace(task.sampling, **changes)
     )
+
+
+def protocol(task):
+    """What the protocol of a task's figures says of the task itself, as a dict."""
+    cut = getattr(task, "cut", None)
+    return sampling(task) | ({"rule": cut} if cut else {})
 
 
 def sampling(task):

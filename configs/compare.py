@@ -11,10 +11,12 @@ On NUAA-SIRST (213 / 214) and NUDT-SIRST (663 / 664) every system trains for `mi
 of its own steps on this machine, the last step is judged at native size, and nothing is
 chosen. 0 minutes: as many steps as the recipe has. Weights that are there already are
 judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. What
-is cut goes on by the same command. Classical methods learn nothing and need no weights;
-the rows have the rule `peak`, to which published rows come nearest. Variants (only `shipped` and `tiny` have been run):
+is cut goes on by the same command. Classical methods learn nothing and are judged once,
+by the rule `peak`, to which published rows come nearest. Variants (only `shipped` and
+`tiny` have been run):
 
-  (none)     the networks by their `small` recipes, 10 minutes each
+  (none)     the networks by their `small` recipes, 10 minutes each, and the classical
+             methods
   ablations  the realtime network with one option of its recipe changed at a time, on
              NUAA-SIRST, 1,500 steps each (12 minutes of a core)
   cross      the realtime network, learnt from one set and judged on both, then from

@@ -20,8 +20,8 @@ ALONE = "discriminative"  # the only map of a plain detector, not worth a word
 MASKS = "masks.npz"
 UNITS = "IoU and Pd in percent, Fa in 1e-6 of the pixels."
 BY_RULE = (
-    "Classical methods: p > 0.5 where the saliency is above the threshold of the rule in "
-    "brackets (irstd_jax/classical/rules.py)."
+    "Classical methods: p > 0.5 where the saliency is above the threshold of the rule "
+    "in brackets (irstd_jax/classical/rules.py)."
 )
 
 
@@ -64,8 +64,8 @@ def notes(config, report):
         "One seed: 95 % bootstrap interval over images in brackets; several: mean and "
         "standard deviation. Fa in 1e-6 of the pixels.",
         f"GMAC and ms: an image of {size} x {size}, alone, on {machine['device']} "
-        f"({machine['platform']}), jax {machine['jax']}; the body of a loop counts once "
-        "in GMAC.",
+        f"({machine['platform']}), jax {machine['jax']}; the body of a loop counts "
+        "once in GMAC.",
         *[BY_RULE] * any(row["rule"] for row in report["rows"]),
         "Published: IoU / Pd / Fa, and in brackets what differs in its protocol.",
     ]

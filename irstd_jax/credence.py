@@ -37,8 +37,11 @@ def count(settings, prediction, modes, truth):
 def curves(calibration, counts):
     """{"reliability", "risk_coverage"} of a mode from its stacked counts.
 
-    calibration: `metrics.calibration.Counts`; counts: `metrics.Counts`.
+    calibration: `metrics.calibration.Counts`, or None for maps that are no
+    probabilities, which have no such curves; counts: `metrics.Counts`.
     """
+    if calibration is None:
+        return {}
     coverage = metrics.calibration.risk_coverage(calibration, counts.targets)
     reliability = metrics.calibration.curve(metrics.total(calibration))
     return {"reliability": reliability, "risk_coverage": coverage}
@@ -79,9 +82,15 @@ def posterior(settings, samples, votes, by_mode):
 
 
 def pictures(report):
-    """{file name: picture}: the reliability of all modes; of a posterior its Pd-Fa."""
-    lines = {mode: curves["reliability"] for mode, curves in report["curves"].items()}
-    errors = {m: values["calibration"]["ECE"] for m, values in report["modes"].items()}
+    """{file name: picture}: the reliability of all modes; of a posterior its Pd-Fa.
+
+    Nothing where no mode is a probability.
+    """
+    claims = {m: v for m, v in report["modes"].items() if "calibration" in v}
+    if not claims:
+        return {}
+    lines = {mode: report["curves"][mode]["reliability"] for mode in claims}
+    errors = {mode: values["calibration"]["ECE"] for mode, values in claims.items()}
     if "posterior" not in report:
         return {"reliability.png": viz.reliability(lines, errors)}
     about = report["posterior"]

@@ -29,8 +29,9 @@ class Judged(NamedTuple):
       pictures: rows of a contact sheet, one an image.
       thresholds: {mode: the probability from which a pixel is a target}.
       count: number of images.
-      calibration: {mode: stacked `metrics.calibration.Counts`}, and "votes", the share
-        of the samples that hold a pixel, where several were drawn.
+      calibration: {mode: stacked `metrics.calibration.Counts`} of those that are
+        probabilities, and "votes", the share of the samples that hold a pixel, where
+        several were drawn.
       samples: stacked `metrics.samples.Counts`, or None.
     """
 
@@ -86,6 +87,8 @@ def score_images(config, workdir, task, variables, source, about):
 def weights_label(about):
     """Which weights, in words that a reader can check."""
     name = about["config"]["name"]
+    if "learnt" in about:
+        return f"{name}, learnt: {about['learnt']}"
     if "step" in about:
         return f"{name}, step {about['step']}, moving average"
     return f"{name}, converted from {about.get('source', '?')}"
@@ -155,7 +158,8 @@ def states(settings, prediction, modes, truth, calibrate):
         counts[mode] = metrics.count(prediction[mode][..., 0], truth, rule)
     more = {"calibration": {}, "samples": None}
     if calibrate:
-        more = credence.count(settings, prediction, modes, truth)
+        claims = [mode for mode in modes if mode in tasks.PROBABILITIES]
+        more = credence.count(settings, prediction, claims, truth)
     return {"counts": counts} | more
 
 
@@ -199,8 +203,12 @@ def make_report(config, judged, source, task, weights):
         mask_rule=about["mask_rule"],
         seed=settings.seed,
         weights=weights,
-        **tasks.sampling(task),
+        **tasks.protocol(task),
     )
+    calibration = {
+        mode: metrics.calibration.compute(metrics.total(counts))
+        for mode, counts in judged.calibration.items()
+    }
     modes = {}
     for mode, values in scores(judged).items():
         intervals = metrics.intervals(
@@ -209,17 +217,16 @@ def make_report(config, judged, source, task, weights):
         modes[mode] = values | {
             "threshold": judged.thresholds[mode],
             "intervals": {name: intervals[name] for name in SHOWN},
-            "calibration": metrics.calibration.compute(
-                metrics.total(judged.calibration[mode])
-            ),
         }
+        if mode in calibration:
+            modes[mode]["calibration"] = calibration[mode]
     report = {
         "protocol": protocol.as_dict() | {"repairs": about.get("repairs", [])},
         "words": protocol.describe(),
         "modes": modes,
         "curves": {
             mode: metrics.curves(metrics.total(counts))
-            | credence.curves(judged.calibration[mode], counts)
+            | credence.curves(judged.calibration.get(mode), counts)
             for mode, counts in judged.counts.items()
         },
     }

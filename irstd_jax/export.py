@@ -24,7 +24,6 @@ masks must be those of the program. Fields of the block `export`: size (h, w);
 platforms, of StableHLO; dtype, of the arithmetic, "float32" or "bfloat16" (StableHLO).
 """
 
-import hashlib
 import pathlib
 
 import jax
@@ -35,6 +34,7 @@ from ml_collections import ConfigDict
 
 from irstd_jax import evaluate, files, inference, onnx, runner, tasks
 from irstd_jax.data import pipeline, synthetic, transforms
+from irstd_jax.weights import store
 
 SUFFIXES = (".onnx", ".stablehlo")
 RUNNER = "run_exported.py"
@@ -209,8 +209,7 @@ def compared(predict, images, expected, level, tie):
 
 def describe(config, task, about, weights):
     """The header but for size and threshold."""
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = store.digest(weights) if weights else None
     return {
         "format": "irstd_jax export 1",
         "name": config.name,
@@ -224,7 +223,7 @@ def describe(config, task, about, weights):
         "dtype": config.export.dtype,
         "platforms": list(config.export.platforms),
         "jax": jax.__version__,
-    } | tasks.sampling(task)
+    } | tasks.protocol(task)
 
 
 def summary(output, header, size):

@@ -20,7 +20,7 @@ from irstd_jax.data import transforms
 from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
-BEST = "best.safetensors"
+BEST = checkpoint.BEST
 TRAINED = ("params", "batch_stats")
 STAGES = ("autoencoder", "unet", "restorer")  # blocks of networks trained before
 # What the output of a denoiser means: of the parts that are one.
@@ -29,9 +29,14 @@ MEANING = ("parameterisation", "mask_range", "schedule", "steps")
 
 
 def locate_weights(config, workdir):
-    """The file or shipped name of `config.weights`, else the best of the run."""
+    """The file or shipped name of `config.weights`, else the best of the run.
+
+    None where the task has nothing to learn, and none are named.
+    """
     if config.weights:
         return box.locate(config.weights)
+    if not tasks.learns(config):
+        return None
     path = pathlib.Path(workdir) / BEST
     if not path.is_file():
         raise FileNotFoundError(
@@ -140,10 +145,15 @@ def trained(config, workdir):
     The weights know their network: the blocks model and task (and of the parts that
     they stand on) and the preparation of images are taken from the file and replace the
     config's. Reference tokens hold for
-    one size of image, so with them native sizes (0) become the size of the file.
+    one size of image, so with them native sizes (0) become the size of the file. Where
+    there is nothing to learn, the config is as it was.
     """
-    variables, about = store.load(locate_weights(config, workdir))
+    path = locate_weights(config, workdir)
     config = ConfigDict(config.to_dict())
+    if path is None:
+        about = {"config": config.to_dict(), "learnt": "nothing"}
+        return config, tasks.build(config).init(jax.random.key(0)), about
+    variables, about = store.load(path)
     config.model = ConfigDict(about["config"]["model"])
     # Files of earlier versions lack fields of the task that only training reads.
     config.task = ConfigDict(config.task.to_dict() | about["config"]["task"])

@@ -38,6 +38,11 @@ from irstd_jax.data import images
 from irstd_jax.metrics import posterior
 
 INDEX = "detections.json"
+SCORES = {  # what a detection's score is, of a probability or of a saliency
+    True: "mean probability of the component's pixels",
+    False: "mean of the component's pixels in the map: 0.5 at the rule's threshold, 1 "
+    "at the largest saliency of the image; no probability",
+}
 
 
 def run(config, workdir, source, output, overwrite=False, samples=0):
@@ -264,7 +269,7 @@ def believed(detections, mask, clusters):
 
 def describe(config, task, about):
     """How the detections were made."""
-    settings, sampling = config.predict, tasks.sampling(task)
+    settings, sampling = config.predict, tasks.protocol(task)
     if sampling.get("samples", 1) > 1:
         sampling["probability"] = "share of the samples that hold the target"
         sampling["interval"] = "of the probability: Wilson, 95 %"
@@ -272,7 +277,7 @@ def describe(config, task, about):
         "weights": evaluate.weights_label(about),
         "mode": settings.mode,
         "threshold": evaluate.threshold(config.evaluation, settings.mode),
-        "score": "mean probability of the component's pixels",
+        "score": SCORES[settings.mode in tasks.PROBABILITIES],
         "size": settings.size or "native",
         "tile": settings.tile,
         "overlap": settings.overlap,

@@ -1,18 +1,20 @@
-"""Training, one loop for every task.
+"""Training, one loop for every task that descends on a loss.
 
 The order within a step is: evaluate, save, next batch, step. What is saved is always a
 whole state with the place in the data stream that belongs to it, and a run that is cut
-anywhere goes on bit for bit by the same command.
+anywhere goes on bit for bit by the same command. Tasks that choose a few numbers by
+looking once at every image are fitted instead (fitting.py).
 """
 
 import functools
 import math
+import pathlib
 import signal
 
 import jax
 from jax.experimental import multihost_utils
 
-from irstd_jax import data, evaluate, inference, tasks, validation
+from irstd_jax import data, evaluate, fitting, inference, tasks, validation
 from irstd_jax.data import pipeline
 from irstd_jax.training import checkpoint, optimizer, parallel, state, writer
 
@@ -30,6 +32,8 @@ def run(config, workdir):
       FloatingPointError: a term of the loss is not finite.
     """
     checkpoint.guard_config(workdir, config)
+    if hasattr(tasks.build(config), "fit"):
+        return fitting.run(config, workdir)
     source = data.load(config.data, "train")
     batches = functools.partial(stream, config, source)
     judge = validation.Validation(config, workdir, batches)
@@ -71,6 +75,13 @@ def run(config, workdir):
     if config.evaluation.at_end and jax.process_index() == 0:
         return evaluate.run(config, workdir)
     return 0
+
+
+def ended(config, workdir):
+    """Whether there is nothing left to train in a workdir."""
+    if hasattr(tasks.build(config), "fit"):
+        return (pathlib.Path(workdir) / inference.BEST).is_file()
+    return checkpoint.ended(workdir, config.num_steps)
 
 
 def prepare(config, source):

@@ -17,7 +17,7 @@ ALLOWED = {
     "models": {"ops"},
     "mosaic": {"ops"},
     "weights": {"models"},
-    "tasks": {"models", "diffusion", "metrics", "mosaic", "ops"},
+    "tasks": {"models", "classical", "diffusion", "metrics", "mosaic", "ops"},
     "training": set(),
 }
 

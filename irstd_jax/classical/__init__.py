@@ -5,8 +5,8 @@ local_contrast    LCM, MPCM: a cell against its neighbours
 layered_contrast  TLLCM, WSLCM: a smoothed core against the brightest around
 patch_image       IPI: low rank + sparse, patches as the columns of a matrix
 patch_tensor      PSTNN: the same, patches as the slices of a tensor
-patch_sequence    MSLSTIPT: the same of a sequence
-rules             saliency -> mask
+patch_sequence    MSLSTIPT: the same of a sequence, and of an image's share of one
+rules             saliency -> mask, or a map in [0, 1] to be cut at a half
 
 Each method is a pure function of images (b, h, w, 1), MSLSTIPT of sequences
 (b, t, h, w, 1), in grey levels 0..255, and keeps their shape. Each one says what lies
@@ -23,7 +23,7 @@ import numpy as np
 from irstd_jax.classical.layered_contrast import tllcm, wslcm
 from irstd_jax.classical.local_contrast import lcm, mpcm
 from irstd_jax.classical.patch_image import ipi
-from irstd_jax.classical.patch_sequence import mslstipt
+from irstd_jax.classical.patch_sequence import mslstipt, mslstipt_image
 from irstd_jax.classical.patch_tensor import pstnn
 from irstd_jax.classical.tophat import new_top_hat, top_hat
 
@@ -32,6 +32,7 @@ METHODS = {
     "lcm": lcm,
     "mpcm": mpcm,
     "mslstipt": mslstipt,
+    "mslstipt_image": mslstipt_image,
     "new_tophat": new_top_hat,
     "pstnn": pstnn,
     "tllcm": tllcm,
@@ -39,15 +40,15 @@ METHODS = {
     "wslcm": wslcm,
 }
 # They count ranks and entries to know when to end, and end before they converge.
-DOUBLE = {"ipi", "mslstipt", "pstnn"}
+DOUBLE = {"ipi", "mslstipt", "mslstipt_image", "pstnn"}
 
 
 def build(name, **fields):
     """The method `name`, compiled: grey levels -> saliency float32 of the same shape.
 
     Without fields, at its published parameters. IPI, PSTNN and MSLSTIPT compute in
-    float64, whatever JAX's setting, the others in float32. Lists, which JSON makes of
-    tuples, become tuples again. Within a larger program, take METHODS[name].
+    float64, whatever JAX's setting, and within a program of float32, too; the others in
+    float32. Lists, which JSON makes of tuples, become tuples again.
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; choose from {sorted(METHODS)}")

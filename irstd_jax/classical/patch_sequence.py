@@ -20,9 +20,11 @@ Source: Sun, Yang and An, TGRS 59(5) (2021), with the rules of the authors' seco
 which takes whole frames. Its reshape is kept, though it is no permutation of axes. It
 ends at 200 steps, not converged, so rounding shows at 1e-5.
 
-A single image is not an input: the paper defines none, and one frame repeated leaves
-nearly nothing on one image and much on another. Published single-image figures of this
-method can't be reproduced from what is public.
+A single image is no input of the paper, and published single-image figures of this
+method can't be reproduced from what is public; one frame repeated leaves nearly nothing
+on one image and much on another. But the reshape never takes the frames apart: a slice
+is t columns side by side of one frame, and t frames give t times the slices of one. So
+an image alone has its own share of that tensor, which `mslstipt_image` splits.
 """
 
 import functools
@@ -74,7 +76,7 @@ def mslstipt(sequence):
     if sequence.ndim != 5 or min(sequence.shape[1:3]) < 2:
         raise ValueError(
             "MSLSTIPT works on sequences (b, t, h, w, 1) of two frames and two rows or "
-            f"more, not on {sequence.shape}; of a single image it is not defined"
+            f"more, not on {sequence.shape}; a single image is for mslstipt_image"
         )
     frames, h, w = sequence.shape[1:4]
 
@@ -84,6 +86,30 @@ def mslstipt(sequence):
         return sparse.reshape(h, frames, w).swapaxes(0, 1)
 
     return jax.vmap(targets)(sequence[..., 0])[..., None]
+
+
+def mslstipt_image(image, columns=6):
+    """E of an image by its own share of the tensor: (b, h, w, 1) -> the same.
+
+    Ours, see the module. In grey levels; negative where darker. At the right the edge
+    is repeated up to a multiple of `columns`, the t of Eq. 1, six as in the released
+    code. Wants float64.
+
+    Raises ValueError at anything but images, and below two columns a slice.
+    """
+    if image.ndim != 4 or columns < 2:
+        raise ValueError(
+            "mslstipt_image works on images (b, h, w, 1) by two or more columns, not "
+            f"on {image.shape} by {columns}"
+        )
+    h, w = image.shape[1:3]
+    wide = jnp.pad(image[..., 0], ((0, 0), (0, 0), (0, -w % columns)), mode="edge")
+
+    def targets(image):
+        slices = image.reshape(h, -1, columns).swapaxes(0, 1)
+        return decompose(slices).swapaxes(0, 1).reshape(h, -1)[:, :w]
+
+    return jax.vmap(targets)(wide)[..., None]
 
 
 def decompose(tensor):
@@ -163,12 +189,20 @@ def kept_values(values, size):
     ratios = values[:-1] / values[1:]
     ratios = jnp.where(jnp.arange(len(ratios)) < rank - 2, ratios, 0)
     drops = ratios > 50
-    kept = jnp.where(drops.any(), jnp.argmax(drops) + 1, rank)
+    kept = jnp.where(drops.any(), _before(~drops) + 1, rank)
     top = ratios.max()
     stands_out = (rank - 2) * top > 20 * (ratios.sum() - top)
     return jnp.where(
-        (rank > 2) & stands_out, jnp.minimum(kept, jnp.argmax(ratios) + 1), kept
+        (rank > 2) & stands_out, jnp.minimum(kept, _before(ratios < top) + 1), kept
     )
+
+
+def _before(condition):
+    """How many of (n,) hold before the first that does not.
+
+    An argmax of float64 can't be lowered within a program of float32.
+    """
+    return jnp.cumprod(condition, dtype=jnp.int32).sum()
 
 
 def _advance(tensor, words, inverse, weight, state):

@@ -15,8 +15,9 @@ class Protocol:
     """Under which conditions a set was scored; printed with every figure.
 
     count and hash identify the images; size_rule: "native", or the side in px to which
-    image and mask were resized; mask_rule: how a mask became binary; the sampling
-    fields are None for a network that does not sample.
+    image and mask were resized; mask_rule: how a mask became binary; rule: by which a
+    saliency was cut, None for probabilities; the sampling fields are None for a network
+    that does not sample.
     """
 
     set: str
@@ -28,6 +29,7 @@ class Protocol:
     threshold: float = 0.5
     matching: str = "centroid"
     mask_rule: str = "value > 127"
+    rule: str | None = None
     seed: int | None = None
     sampler: str | None = None
     steps: int | None = None
@@ -64,10 +66,11 @@ class Protocol:
         )
 
     def _scoring(self):
+        by_rule = f", by the rule {self.rule}" if self.rule else ""
         return (
-            f"A pixel is detected where p > {self.threshold:g}; targets are matched by "
-            f"the {self.matching} rule; an image without target and detection scores "
-            f"{EMPTY_SCORES[self.empty_rule]:g} in nIoU."
+            f"A pixel is detected where p > {self.threshold:g}{by_rule}; targets are "
+            f"matched by the {self.matching} rule; an image without target and "
+            f"detection scores {EMPTY_SCORES[self.empty_rule]:g} in nIoU."
         )
 
     def _sampling(self):

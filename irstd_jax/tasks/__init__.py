@@ -1,5 +1,8 @@
 """What can be learnt: each task is `init`, `loss` and `predict` over its networks.
 
+A task that has nothing to descend on has `fit(samples) -> (variables, {name: number})`
+in the place of `loss`: it looks at each training image once.
+
 Some tasks detect: `predict` gives maps of MODES, which are judged by masks. The others
 make images: they have `score(variables, batch, keys) -> ({name: (b,)}, {title: images
 (b, h, w, c) in [0, 1]})`, and `chosen_by`, the score that chooses the best weights with
@@ -14,6 +17,7 @@ import dataclasses
 
 from irstd_jax.tasks import (
     autoencoding,
+    classical,
     distillation,
     latent_diffusion,
     mask_diffusion,
@@ -21,9 +25,11 @@ from irstd_jax.tasks import (
     segmentation,
 )
 
-MODES = mask_diffusion.MODES
+PROBABILITIES = mask_diffusion.MODES  # what these maps say can be held against truth
+MODES = (*PROBABILITIES, classical.MODE)
 TASKS = {
     "autoencoding": autoencoding.from_config,
+    "classical": classical.from_config,
     "distillation": distillation.from_config,
     "latent_diffusion": latent_diffusion.from_config,
     "mask_diffusion": mask_diffusion.from_config,
@@ -46,6 +52,15 @@ def build(config, norm_axis=None):
     return TASKS[name](config, norm_axis)
 
 
+def learns(config):
+    """Whether the task of a config needs weights to predict.
+
+    Nothing is built: it is the weights that know their network.
+    """
+    settings = config.task
+    return settings.name != "classical" or classical.chooses(settings)
+
+
 def quick(task, settings):
     """The task as validation sees it: one sample an image, in few steps.
 
@@ -59,6 +74,12 @@ def quick(task, settings):
     return dataclasses.replace(
         task, sampling=dataclasses.replace(task.sampling, **changes)
     )
+
+
+def protocol(task):
+    """What the protocol of a task's figures says of the task itself, as a dict."""
+    cut = getattr(task, "cut", None)
+    return sampling(task) | ({"rule": cut} if cut else {})
 
 
 def sampling(task):

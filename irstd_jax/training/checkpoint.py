@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from irstd_jax import files
 
 KEPT = 2
+BEST = "best.safetensors"  # the weights that a run keeps
 # Fields that change what a run shows or where things lie, and not its numbers.
 FREE_FIELDS = (
     "log_every",
@@ -79,9 +80,10 @@ def restore(manager, state):
 
 
 def begun(workdir):
-    """Whether a checkpoint lies in a workdir."""
-    folder = pathlib.Path(workdir) / "checkpoints"
-    return any(path.name.isdigit() for path in folder.glob("*"))
+    """Whether a checkpoint or weights lie in a workdir."""
+    folder = pathlib.Path(workdir)
+    saved = any(path.name.isdigit() for path in folder.glob("checkpoints/*"))
+    return saved or (folder / BEST).is_file()
 
 
 def ended(workdir, step):
@@ -92,8 +94,8 @@ def ended(workdir, step):
 def guard_config(workdir, config):
     """Writes config.json into a new run, or checks that it is the run's own.
 
-    A run without a checkpoint, cut before its first or stopped by an error such as
-    missing data, has nothing to lose, and begins anew.
+    A run without a checkpoint or weights, cut before its first or stopped by an error
+    such as missing data, has nothing to lose, and begins anew.
 
     Args:
       workdir: of the run.

@@ -69,7 +69,7 @@ def test_a_method_is_compiled_once_for_the_same_fields():
         ("lcm", np.full((1, 4, 4, 1), 256), "0..255; these span 256 to 256"),
         ("lcm", np.full((1, 4, 4, 1), 0.5), r"multiply \[0, 1\] by 255"),
         ("mslstipt", np.ones((1, 4, 4, 1)), r"takes images \(b, t, h, w, 1\), not"),
-        ("mslstipt", np.ones((1, 1, 4, 4, 1)), "of a single image it is not defined"),
+        ("mslstipt", np.ones((1, 1, 4, 4, 1)), "a single image is for mslstipt_image"),
         ("ipi", np.ones((1, 59, 59, 1)), "an image of 59x59 has 1"),
         ("pstnn", np.ones((1, 39, 50, 1)), "40x40 px or more, not 39x50"),
     ],

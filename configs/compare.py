@@ -155,9 +155,7 @@ def ablations():
     """The realtime network with one option changed at a time; equal steps for all."""
     plain = nuaa_sirst.get_config("realtime")
     plain.num_steps = plain.evaluate_every = 1_500
-    return {
-        name: system(changed(plain, fields)) for name, fields in ABLATIONS.items()
-    }
+    return {name: system(changed(plain, fields)) for name, fields in ABLATIONS.items()}
 
 
 def cross():

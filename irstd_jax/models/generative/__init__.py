@@ -1,8 +1,8 @@
 """Generative segmenters that papers compare with, on the U-Net of this library.
 
-Each is a network of the task `mask_diffusion`, as IRSTDDiff is: `condition(image)` gives
-(what the denoiser is to know of the image, logit maps of the mask or None) once an
-image, `denoise(x_t, t, image, feature)` the raw output once a step.
+Each is a network of the task `mask_diffusion`, as IRSTDDiff is: `condition(image)`
+gives (what the denoiser is to know of the image, logit maps of the mask or None) once
+an image, `denoise(x_t, t, image, feature)` the raw output once a step.
 
   segdiff     its feature is added to the first convolution; no map of its own
   medsegdiff  the same, learnt by a map of its own; or, as `highway`, what the

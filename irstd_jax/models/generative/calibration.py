@@ -99,7 +99,7 @@ class CalibrationUNet(nn.Module):
 
         def unit(x, features, name, dropout=0.0):
             nonlocal keys
-            if train and dropout:
+            if train and dropout and keys is not None:
                 keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
             layer = Unit(features, dropout, self.dtype, self.axis, name=name)
             return layer(x, train, keys)

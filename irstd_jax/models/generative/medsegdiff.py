@@ -19,7 +19,6 @@ an image. In the release that 1x1 convolution is drawn at random in every forwar
 and is neither learnt nor saved: two calls differ. Here it is learnt (`bridge`).
 """
 
-import math
 from typing import Any
 
 import flax.linen as nn

@@ -1,9 +1,11 @@
-"""SegDiff: two encoders, of the image and of x_t, added (Amit et al., arXiv 2112.00390).
+"""SegDiff: two encoders, of the image and of x_t, added (Amit et al., 2021).
 
     f(I) = RRDB(I)                          once an image
     eps  = UNet(conv(x_t) + f(I), t)        once a sampling step
 
-The release runs RRDB anew at each of its 100 steps: 51 % of its arithmetic, for nothing.
+Source: arXiv 2112.00390 and its code, which runs RRDB anew at each of its 100 steps,
+51 % of its arithmetic.
+
 The default fields are its network for Vaihingen at 256 px, 159,838,209 parameters; 12
 blocks make 164,154,753. That of Cityscapes at 128 px has 15 blocks and one level less,
 162,766,017: channel_mult=(1, 1, 2, 2, 4, 4), attention_downsamplings=(8, 16).

@@ -123,7 +123,7 @@ TOY = NARROW | {
     "groups": 2,
 }
 TOYS = {
-    "cimd": TOY | {"latent_widths": (2, 2)},
+    "cimd": TOY | {"channel_mult": (1,), "latent_widths": (2, 2)},
     "cimd_256": TOY | {"latent_widths": (2, 2)},
     "medsegdiff": TOY | {"channels": 8, "encoder_widths": (2, 4, 4)},
     "medsegdiff_v1": TOY

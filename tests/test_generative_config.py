@@ -1,6 +1,7 @@
 """configs/generative.py: what it names can run, from training to masks."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -37,9 +38,9 @@ def test_networks_are_the_published_ones(network):
             assert getattr(made, field.name) == getattr(published, field.name)
 
 
-@pytest.mark.parametrize("network", sorted(generative.MODELS))
+@pytest.mark.parametrize("network", ["medsegdiff", "medsegdiff_v1"])
 def test_a_toy_has_a_loss_and_maps(network):
-    """Traced alone: the shapes of the loss's terms and of what is predicted."""
+    """Traced alone, which takes a second or two: CIMD's is trained below."""
     config = generative.get_config(f"{network},synthetic,tiny")
     task = tasks.build(config)
     variables = jax.eval_shape(task.init, jax.random.key(0))
@@ -47,9 +48,7 @@ def test_a_toy_has_a_loss_and_maps(network):
     keys = jax.random.split(jax.random.key(0), 2)
     loss, aux = jax.eval_shape(task.loss, variables, batch, keys)
     maps = jax.eval_shape(task.predict, variables, batch, keys)
-    wanted = {"loss", "mse"} | ({"vlb"} if network != "segdiff" else set())
-    wanted |= {"map_mse"} if network.startswith("medsegdiff") else set()
-    assert set(aux["terms"]) == wanted and loss.shape == ()
+    assert set(aux["terms"]) == {"loss", "mse", "vlb", "map_mse"} and loss.shape == ()
     assert jax.tree.structure(aux["batch_stats"]) == jax.tree.structure(
         variables["batch_stats"]
     )
@@ -94,15 +93,16 @@ def test_what_is_unknown_is_refused(argument, words):
 
 
 def test_the_tiny_variant_trains_evaluates_and_predicts(tmp_path):
-    """MedSegDiff: an encoder with dropout, a learned variance, all four modes."""
-    config = generative.get_config("medsegdiff,synthetic,tiny")
-    config.predict.tile = config.evaluation.size
-    config.predict.overlap = 8
+    """CIMD: the bound is learnt, ancestral sampling looks at the variance."""
+    config = generative.get_config("cimd,synthetic,tiny")
+    assert config.sampling.sampler == "ddpm"
+    config.predict.update({"tile": 32, "overlap": 8})
     assert train.run(config, tmp_path) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert set(report["modes"]) == set(tasks.MODES)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert all(np.isfinite(json.loads(line).get("vlb", 0.0)) for line in lines)
+    assert set(report["modes"]) == {"diffusion"}
+    lines = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    bounds = [line["vlb"] for line in lines if "vlb" in line]
+    assert bounds and np.isfinite(bounds).all()
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32)).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "scene.png")
     out = tmp_path / "out"
@@ -110,9 +110,12 @@ def test_the_tiny_variant_trains_evaluates_and_predicts(tmp_path):
     assert (out / "masks" / "scene.png").is_file()
 
 
-@pytest.mark.parametrize("network", ["cimd", "medsegdiff_v1", "segdiff"])
-def test_published_weights_by_a_recipe(network, tmp_path):
+@pytest.mark.parametrize("network", ["medsegdiff_v1", "segdiff"])
+def test_published_weights_by_a_recipe(network, tmp_path, monkeypatch):
     """From the authors' names to a file that knows its network, strictly."""
+    # Names are made from a traced network, which takes a second: once is enough.
+    table = functools.cache(weights.TABLES[network])
+    monkeypatch.setitem(weights.TABLES, network, table)
     config = generative.get_config(f"{network},nuaa_sirst,tiny")
     if network == "medsegdiff_v1":
         config.model.bridge = "random"
@@ -125,7 +128,7 @@ def test_published_weights_by_a_recipe(network, tmp_path):
     source, output = tmp_path / "theirs.npz", tmp_path / "ours.safetensors"
     np.savez(source, **{f"module.{k}": v for k, v in state_dict.items()})
     assert convert.run(config, tmp_path, source, output) == 0
-    using = generative.get_config("segdiff,nuaa_sirst,tiny")  # the file knows better
+    using = generative.get_config("cimd,nuaa_sirst,tiny")  # the file knows better
     using.weights = str(output)
     taken, variables, _ = inference.trained(using, tmp_path)
     assert (

@@ -114,7 +114,7 @@ def test_q_sees_the_mask_and_p_what_was_said(toy):
 def test_the_release_s_start_of_the_encoders():
     """N(0, 2 / fan in) weights, biases near zero but for the last, N(0, 1)."""
     encoder, x = latent.GaussianEncoder((64,)), jnp.zeros((1, 4, 4, 2))
-    params = jax.jit(encoder.init)(jax.random.key(0), x)["params"]
+    params = encoder.lazy_init(jax.random.key(0), x)["params"]
     kernel, bias = params["conv_0_1"]["kernel"], params["conv_0_1"]["bias"]
     assert abs(kernel.std() / np.sqrt(2 / (9 * 64)) - 1) < 0.02
     assert 0 < jnp.abs(bias).max() < 0.003

@@ -3,17 +3,18 @@
 Parts are compiled and timed, each as a program of its own:
 
   denoiser    one evaluation of the U-Net, what every sampling step pays
-  encoder     the conditional encoder with LIW, what an image pays once
+  encoder     the conditional encoder with LIW, what an image pays once; of others what
+              they have in its place
   predict     a batch from images to results, with all that sampling does; of a task
               that detects, to the map of predict.mode alone, as the verb does
   train_step  one step of training on all devices, at the recipe's batch
 
-denoiser and encoder of IRSTD-Diff alone. At last, of tasks that detect, the way of
-predict from PNG files to lists of detections. No data and no trained weights are
-needed: images are generated scenes, and weights are as `init` draws them, since the
-cost of a network does not depend on their values. A classical method that iterates
-takes as long as its image wants; what learns by no steps has no train_step. How to read
-the figures is in benchmarks/README.md. Writes W/benchmark.json.
+denoiser and encoder of networks that diffuse masks alone. At last, of tasks that
+detect, the way of predict from PNG files to lists of detections. No data and no trained
+weights are needed: images are generated scenes, and weights are as `init` draws them,
+since the cost of a network does not depend on their values. A classical method that
+iterates takes as long as its image wants; what learns by no steps has no train_step.
+How to read the figures is in benchmarks/README.md. Writes W/benchmark.json.
 """
 
 import contextlib
@@ -185,7 +186,7 @@ def inference_programs(config, task, variables):
     if feature is not None:
         feature = jnp.ones(feature.shape, feature.dtype)
     programs["denoiser"] = part(denoise, network.denoise, x_t, t, image, feature)
-    if logits is not None:
+    if feature is not None or logits is not None:
         programs["encoder"] = part(condition, network.condition, image)
     return programs
 

@@ -3,6 +3,8 @@
   python launch.py --mode=convert --input=model.pt --output=irstd_diff.safetensors
   python launch.py --mode=convert --input=theirs.pth.tar --output=dnanet.safetensors \
       --config=configs/detector.py:dnanet,nudt_sirst,published
+  python launch.py --mode=convert --input=emasavedmodel.pt --output=med.safetensors \
+      --config=configs/generative.py:medsegdiff,nuaa_sirst
   python launch.py --mode=convert --config=configs/diff_mosaic/latent_prior.py \
       --input=FOLDER --output=stable_diffusion.safetensors
 
@@ -158,7 +160,7 @@ def count(tree):
 CONVERTERS = {
     "autoencoding": systems.autoencoding,
     "latent_diffusion": systems.latent_diffusion,
-    "mask_diffusion": published.irstd_diff,
+    "mask_diffusion": published.mask_diffusion,
     "restoration": published.network,
     "segmentation": published.network,
 }

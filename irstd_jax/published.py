@@ -1,6 +1,7 @@
 """What published weights of single networks become, and what they carry of a recipe.
 
 Of most tasks the recipe is believed: it names the network, and how images are prepared.
+So it is for the generative networks beside IRSTD-Diff (configs/generative.py).
 
 IRSTD-Diff's weights are taken for the published network and task (Table I; T = 100,
 eps, mask in {0, 1}). The config tells the normalisation, if it is one of the released
@@ -44,6 +45,8 @@ def network(settings, state_dict):
 
 def weights_config(config):
     """As `carried`, of IRSTD-Diff's weights; see the module."""
+    if config.model.name != "irstd_diff":
+        return carried(config)
     if config.model.token_layout == "reference":
         model, task = config.model.to_dict(), config.task.to_dict()
         name, normalisation = config.name, config.data.normalisation
@@ -72,8 +75,10 @@ def published_model():
     return {"name": "irstd_diff", **fields, "dtype": "float32"}
 
 
-def irstd_diff(settings, state_dict):
-    """IRSTD-Diff's variables; strict both ways."""
+def mask_diffusion(settings, state_dict):
+    """The variables of a network that diffuses masks; strict both ways."""
+    if settings["model"]["name"] != "irstd_diff":
+        return network(settings, state_dict)
     return converted(settings["model"], state_dict)
 
 

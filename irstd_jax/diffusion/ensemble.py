@@ -52,6 +52,15 @@ def majority(samples: jax.Array) -> jax.Array:
     return (_votes(samples).mean(1) > 0.5).astype(jnp.float32)
 
 
+def mean_squared(samples: jax.Array) -> jax.Array:
+    """(mean of the samples (b, s, h, w, 1))^2, clipped to [0, 1]: (b, h, w, 1).
+
+    It is kept for MedSegDiff's figures, whose code calls it STAPLE and gives it samples
+    in [-1, 1]: cut at 0.5 it wants a mean above .707, or below -.707.
+    """
+    return jnp.clip(jnp.square(samples.mean(1)), 0.0, 1.0)
+
+
 def staple(samples: jax.Array) -> jax.Array:
     """STAPLE's posterior (b, h, w, 1) of samples (b, s, h, w, 1), cut at 0.5."""
     return staple_rates(samples).posterior
@@ -120,7 +129,12 @@ def _inside(share):
     return jnp.clip(share, SMALLEST, 1.0 - SMALLEST)
 
 
-ENSEMBLES = {"mean": mean, "majority": majority, "staple": staple}
+ENSEMBLES = {
+    "mean": mean,
+    "majority": majority,
+    "mean_squared": mean_squared,
+    "staple": staple,
+}
 
 
 def combine(name: str, samples: jax.Array) -> jax.Array:

@@ -12,7 +12,9 @@ Every sampler below is linear in the states and predictions that it has seen, so
 
 ddpm        Ho et al. 2020, IRSTD-Diff Eq. 10-14: with beta = 1 - (a / a')^2,
                 P_0 = (a / a') s'^2 / s^2,   Q_0 = a' beta / s^2                  (2)
-                g^2 = beta ("large", released) or beta s'^2 / s^2 ("small")
+                g^2 = beta ("large", released) or beta s'^2 / s^2 ("small"), or
+                between, by pixel: g = sqrt(beta) (s' / s)^(1 - f) ("learned_range",
+                variational.py), for a network that says f beside x0^
 ddim        Song et al. 2021: x' = a' x0^ + sqrt(s'^2 - g^2) eps^ + g z           (3)
                 g = eta (s' / s) sqrt(beta); eta = 1 is ddpm with "small"
 dpm_solver  Lu et al. 2022, DPM-Solver++(2M): lambda = log(a / s), h = lambda' -
@@ -44,6 +46,7 @@ from irstd_jax.diffusion.process import VARIANCES
 from irstd_jax.diffusion.schedule import Schedule
 from irstd_jax.diffusion.spacing import Grid, noise_levels
 
+RANGE = "learned_range"
 ADAMS_BASHFORTH = (
     (1.0,),
     (3 / 2, -1 / 2),
@@ -59,6 +62,7 @@ class Table(NamedTuple):
     x: np.ndarray  # (n, d), P
     x0: np.ndarray  # (n, d), Q
     noise: np.ndarray  # (n,), g
+    shrink: np.ndarray | None = None  # (n,), s' / s, where the network says f
 
 
 def _table(t, x, x0, noise=None):
@@ -78,9 +82,14 @@ def ddpm(grid: Grid, variance: str = "large") -> Table:
     """Ancestral sampling, Eq. 2."""
     (_, a, s), (a_next, s_next) = grid, _next(grid)
     beta = 1.0 - (a / a_next) ** 2
-    spread = {"large": beta, "small": beta * (s_next / s) ** 2}[variance]
+    spread = beta * (s_next / s) ** 2 if variance == "small" else beta
     x = a / a_next * (s_next / s) ** 2
-    return _table(grid.t, x[:, None], (a_next * beta / s**2)[:, None], np.sqrt(spread))
+    x0 = a_next * beta / s**2
+    table = _table(grid.t, x[:, None], x0[:, None], np.sqrt(spread))
+    if variance != RANGE:
+        return table
+    # No noise follows the last level, where a power of s' = 0 could be infinite.
+    return table._replace(shrink=np.append(s_next[:-1] / s[:-1], 1.0))
 
 
 def ddim(grid: Grid, eta: float = 0.0) -> Table:
@@ -165,12 +174,16 @@ def integrate(denoise: Callable, table: Table, keys: jax.Array, x: jax.Array, cl
     keeps the type of x, whatever the network computes in.
     """
     shape, (n, depth) = x.shape, table.x.shape
-    stochastic = table.noise.any()
+    stochastic, learned = table.noise.any(), table.shrink is not None
 
     def call(history, row):
         states, predictions = history
-        i, t, weight_x, weight_x0, spread = row
-        x0 = denoise(states[0], jnp.broadcast_to(t, shape[:1])).astype(x.dtype)
+        i, t, weight_x, weight_x0, spread, *shrink = row
+        x0 = denoise(states[0], jnp.broadcast_to(t, shape[:1]))
+        if learned:
+            x0, share = x0
+            spread = spread * shrink[0] ** (1 - share.astype(x.dtype))
+        x0 = x0.astype(x.dtype)
         x0 = x0 if clip is None else jnp.clip(x0, *clip)
         predictions = (x0, *predictions[:-1])
         following = sum(weight_x[k] * states[k] for k in range(depth))
@@ -180,7 +193,7 @@ def integrate(denoise: Callable, table: Table, keys: jax.Array, x: jax.Array, cl
             following += spread * z.astype(x.dtype)
         return ((following, *states[:-1]), predictions), x0
 
-    weights = (jnp.asarray(c, x.dtype) for c in table[1:])
+    weights = (jnp.asarray(c, x.dtype) for c in table[1:] if c is not None)
     rows = (jnp.arange(n), jnp.asarray(table.t, jnp.int32), *weights)
     start = ((x,) * depth, (jnp.zeros_like(x),) * depth)
     (_, predictions), every = jax.lax.scan(call, start, rows)
@@ -216,7 +229,8 @@ def sample(
     an example, so an example depends neither on its batch nor on the devices. shape is
     (h, w, c). steps: None for all T. spacing, levels: see `irstd_jax.diffusion.spacing`
     (levels None: even in log-SNR for dpm_solver and edm_heun, in the index for the
-    others). eta, in [0, 1], is for ddim alone; variance for ddpm alone. start, (b, h,
+    others). eta, in [0, 1], is for ddim alone; variance for ddpm alone, and with
+    "learned_range" denoise gives (x0, f), f as x0. start, (b, h,
     w, c), replaces the noise x_T; with strength in (0, 1) it is clean data instead, is
     noised to the first of the last strength * K levels, and only these are run. With
     trajectory=True the result is (x0, the predictions of all network calls,
@@ -225,8 +239,8 @@ def sample(
     Raises ValueError for unknown names and for settings that cannot work.
     """
     make_table = _known(sampler)
-    if variance not in VARIANCES:
-        choices = sorted(VARIANCES)
+    if variance not in (*VARIANCES, RANGE):
+        choices = sorted((*VARIANCES, RANGE))
         raise ValueError(f"unknown variance {variance!r}; choose from {choices}")
     if eta is not None and sampler != "ddim":
         raise ValueError(f"eta belongs to the sampler 'ddim', not to {sampler!r}")

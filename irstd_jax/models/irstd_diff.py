@@ -125,6 +125,11 @@ class IRSTDDiff(nn.Module):
         """Fused logits (b, h, w, 1) behind the released code's last, idle BatchNorm."""
         return self.encoder.released_fused(logits)
 
+    @property
+    def estimates(self):
+        """Whether `condition` gives maps of the mask."""
+        return self.conditional_encoder
+
     def pad(self, x):
         return resize.pad_to_multiple(x, self.multiple)
 

@@ -26,6 +26,15 @@ def uniform(fan_in, centre=0.0):
     return init
 
 
+def kaiming(slope=0.0):
+    """Kaiming's normal weights before a (leaky) ReLU: N(0, 2 / (1 + slope^2) / fan_in).
+
+    He et al., Delving Deep into Rectifiers, ICCV 2015.
+    """
+    scale = 2 / (1 + slope**2)
+    return nn.initializers.variance_scaling(scale, "fan_in", "normal")
+
+
 def log_odds(prior):
     """The logit at which a sigmoid gives `prior`, 0 < prior < 1; 0 at 0.5.
 
@@ -44,7 +53,8 @@ class Conv(nn.Module):
 
     Padding is explicit because "SAME" pads a strided convolution on one side only.
     `kernel` is its side, or (height, width). `padding` is another one, (before, after)
-    on both axes. `start` is the centre of the bias's first values.
+    on both axes. `start` is the centre of the bias's first values. `kernel_init` and
+    `bias_init` are other first values than PyTorch's.
     """
 
     features: int
@@ -56,13 +66,15 @@ class Conv(nn.Module):
     padding: tuple[int, int] | None = None
     start: float = 0.0
     dtype: Any = jnp.float32
+    kernel_init: Callable | None = None
+    bias_init: Callable | None = None
 
     @nn.compact
     def __call__(self, x):
         k, c = self.kernel, x.shape[-1]
         kh, kw = (k, k) if isinstance(k, int) else k
         zeros = nn.initializers.zeros
-        init = zeros if self.zero else uniform(kh * kw * c)
+        init = zeros if self.zero else self.kernel_init or uniform(kh * kw * c)
         kernel = self.param("kernel", init, (kh, kw, c, self.features))
         pads = [self.padding or ((k // 2) * self.dilation,) * 2 for k in (kh, kw)]
         x = jax.lax.conv_general_dilated(
@@ -74,7 +86,8 @@ class Conv(nn.Module):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
         if self.bias:
-            init = zeros if self.zero else uniform(kh * kw * c, self.start)
+            init = self.bias_init or uniform(kh * kw * c, self.start)
+            init = zeros if self.zero else init
             bias = self.param("bias", init, (self.features,))
             x = x + bias.astype(self.dtype)
         return x

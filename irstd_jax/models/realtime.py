@@ -107,6 +107,8 @@ class RealtimeDiff(nn.Module):
     dtype: Any = jnp.float32
     norm_axis: str | None = None
 
+    estimates = True  # of the mask, by `condition`
+
     def setup(self):
         self.check()
         common = {"dtype": self.dtype, "axis": self.norm_axis}

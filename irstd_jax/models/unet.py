@@ -7,6 +7,10 @@
 
 Source: the U-Net of guided diffusion (Dhariwal and Nichol, NeurIPS 2021) as set up by
 IRSTD-Diff, Table I. Blocks are numbered as they run: in_0.., mid_0..2, out_0...
+
+SegDiff, MedSegDiff and CIMD (models/generative) take the same network: other sizes,
+time that is added (`scale_shift=False`), more outputs, and what their encoders say of
+the image at the first convolution (`stem`) or before the middle (`bridge`).
 """
 
 import math
@@ -64,13 +68,15 @@ class Attention(nn.Module):
 
     heads: int
     dtype: Any = jnp.float32
+    groups: int = 32
 
     @nn.compact
     def __call__(self, x):
         b, h, w, c = x.shape
         if c % self.heads:
             raise ValueError(f"{c} channels do not divide into num_heads={self.heads}")
-        y = GroupNorm(dtype=self.dtype, name="norm")(x).reshape(b, h * w, c)
+        norm = GroupNorm(self.groups, dtype=self.dtype, name="norm")
+        y = norm(x).reshape(b, h * w, c)
         qkv = Dense(3 * c, dtype=self.dtype, name="qkv")(y)
         # Each head's q, k and v lie together: the order of the published weights.
         qkv = qkv.reshape(b, h * w, self.heads, 3, c // self.heads)
@@ -82,10 +88,19 @@ class Attention(nn.Module):
 
 
 class UNet(nn.Module):
-    """x (b, h, w, c), t (b,), feature (b, h/2, w/2, f) or None -> (b, h, w, 1) float32.
+    """x (b, h, w, c), t (b,) -> (b, h, w, out_channels) float32.
 
-    h and w must divide by 2^(levels - 1). The feature is added on level 1 before the
-    level's second decoder block, that is before its skip is joined.
+    h and w must divide by 2^(levels - 1). What may join, None for nothing:
+
+      feature  (b, h/2, w/2, f), added on level 1 before the level's second decoder
+               block, that is before its skip is joined
+      stem     (b, h, w, channels), added to the output of the first convolution, also
+               where that is a skip
+      bridge   a function of the first features of levels 1, 2, ..., largest first, to
+               what is added to the deepest feature before the middle, in no skip
+
+    Time that is added stands before a group normalisation, which takes out what a whole
+    group has in common: a level of no more channels than `groups` is blind to it.
     """
 
     channels: int = 64
@@ -95,26 +110,35 @@ class UNet(nn.Module):
     attention_downsamplings: tuple[int, ...] = (16,)
     remat: bool = False
     dtype: Any = jnp.float32
+    out_channels: int = 1
+    scale_shift: bool = True
+    groups: int = 32
 
     @nn.compact
-    def __call__(self, x, t, feature=None):
+    def __call__(self, x, t, feature=None, stem=None, bridge=None):
         embedding = self.embed(t)
-        skips = self.encode(x, embedding)
-        x = self.block(skips[-1], embedding, self.width(-1), "mid_0")
+        skips = self.encode(x, embedding, stem)
+        x = skips[-1]
+        if bridge is not None:
+            firsts = skips[self.num_res_blocks + 1 :: self.num_res_blocks + 1]
+            x = x + bridge(firsts).astype(x.dtype)
+        x = self.block(x, embedding, self.width(-1), "mid_0")
         x = self.attend(x, "mid_1")
         x = self.block(x, embedding, self.width(-1), "mid_2")
         x = self.decode(x, skips, embedding, feature)
-        x = nn.silu(GroupNorm(name="norm")(x))
-        return Conv(1, zero=True, name="out")(x)
+        x = nn.silu(GroupNorm(self.groups, name="norm")(x))
+        return Conv(self.out_channels, zero=True, name="out")(x)
 
     def embed(self, t):
         width = 4 * self.channels
         x = Dense(width, name="time_in")(sinusoids(t, self.channels))
         return Dense(width, name="time_out")(nn.silu(x))
 
-    def encode(self, x, embedding):
+    def encode(self, x, embedding, stem=None):
         """The outputs of all input blocks, in the order of their making."""
         x = Conv(self.channels, dtype=self.dtype, name="in_0")(x)
+        if stem is not None:
+            x = x + stem.astype(x.dtype)
         skips = [x]
         for level in range(len(self.channel_mult)):
             if level:
@@ -153,11 +177,12 @@ class UNet(nn.Module):
 
     def block(self, x, embedding, features, name):
         Block = nn.remat(ResBlock) if self.remat else ResBlock
-        return Block(features, self.dtype, name=name)(x, embedding)
+        layer = Block(features, self.dtype, self.scale_shift, self.groups, name=name)
+        return layer(x, embedding)
 
     def attend(self, x, name):
         Block = nn.remat(Attention) if self.remat else Attention
-        return Block(self.num_heads, self.dtype, name=name)(x)
+        return Block(self.num_heads, self.dtype, self.groups, name=name)(x)
 
     def attends(self, level):
         return 2**level in self.attention_downsamplings

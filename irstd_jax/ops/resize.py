@@ -40,6 +40,16 @@ def max_pool(x):
     return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
 
 
+def mean_pool(x):
+    """Mean of each 2x2 block, of what of it there is, as `max_pool`."""
+    b, h, w, c = x.shape
+    if h % 2 or w % 2:
+        # A repeated pixel counts twice, as does the one that is there: the mean stays.
+        x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
+    x = x[:, 0::2] + x[:, 1::2]
+    return (x[:, :, 0::2] + x[:, :, 1::2]) / 4
+
+
 def max_pool_3x3(x):
     """Maximum of 3x3 around every other pixel: -> (b, ceil(h/2), ceil(w/2), c).
 

@@ -1,5 +1,7 @@
 """IRSTD-Diff: the posterior of the target mask, given the infrared image.
 
+Also SegDiff's, MedSegDiff's and CIMD's: what they learn otherwise is below.
+
 With the mask m in {lo, hi}, the image I, its encoding f(I) and the logits P_1..P_7 of
 the conditional encoder (fused and six side maps), one draw of t and eps gives
 
@@ -23,6 +25,18 @@ What is learnt better, each by one field, none of it in the paper:
       eps = lo + (hi - lo) sigmoid(P_1) + source_noise z, in the place of noise; with
       the schedule "rectified" it is straight
 
+What the networks of models/generative learn, by fields of their own:
+
+  vlb_weight      L += L_t(v), the variational bound, of a network that learns its
+                  variance (diffusion/variational.py); its samples want
+                  sampling.variance="learned_range"
+  encoder_error   "mse": |sigmoid(P) - m|^2 in the place of BCE (MedSegDiff)
+  kl_weight       L += KL(q(I, m) | p(I, said)) of CIMD's two encoders, where said is
+                  eps ("eps", released) or the mask that follows ("x0"); it teaches the
+                  denoiser, and the encoders with `kl_trainable`
+
+SegDiff's release sums its error over pixels: under Adam the same as the mean.
+
 At the last t the image alone tells what the mask is: x0^ is E[m | I] there, so that one
 evaluation of a "logit" network is a detector, and several samples of it hardly differ.
 
@@ -40,13 +54,27 @@ import numpy as np
 import optax
 
 from irstd_jax import models
-from irstd_jax.diffusion import ensemble, process, samplers, schedule, weighting
+from irstd_jax.diffusion import (
+    ensemble,
+    process,
+    samplers,
+    schedule,
+    variational,
+    weighting,
+)
 from irstd_jax.tasks import fusion
 from irstd_jax.tasks.losses import soft_iou, target_weights
 
 MODES = ("diffusion", "discriminative", "fused", "fused_logodds")
 PARAMETERISATIONS = (*sorted(process.PARAMETERISATIONS), "logit")
 SOURCES = ("noise", "encoder")
+CLIP = (-1.0, 1.0)
+# Of a map of logits and the mask, by pixel.
+ERRORS = {
+    "bce": optax.sigmoid_binary_cross_entropy,
+    "mse": lambda logits, mask: jnp.square(jax.nn.sigmoid(logits) - mask),
+}
+KL_INPUTS = ("eps", "x0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +94,12 @@ class Sampling:
     strength: float = 1.0
     samples: int = 1
     ensemble: str = "mean"
+    clip: bool = True  # x0 to [-1, 1] at every step
+
+    @property
+    def learned(self):
+        """Whether the network says how wide a step is."""
+        return (self.sampler, self.variance) == ("ddpm", samplers.RANGE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +122,10 @@ class MaskDiffusion:
       target_weight: what each target weighs more, in pixels; for all errors by pixel.
       source: what the path begins from, a name in SOURCES; and `source_noise`, the
         deviation of the noise on the encoder's estimate.
+      vlb_weight: of the variational bound in bits a pixel.
+      encoder_error: of the encoder's maps, "bce" or "mse".
+      fusion: what the mode "fused" is: a name in fusion.RULES.
+      kl_weight, kl_input, kl_trainable: of CIMD's KL.
     """
 
     network: models.IRSTDDiff
@@ -106,6 +144,12 @@ class MaskDiffusion:
     target_weight: float = 0.0
     source: str = "noise"
     source_noise: float = 0.1
+    vlb_weight: float = 0.0
+    encoder_error: str = "bce"
+    fusion: str = "released"
+    kl_weight: float = 0.0
+    kl_input: str = "eps"
+    kl_trainable: bool = False
 
     def init(self, key):
         """Variables {"params", "batch_stats"} of the network."""
@@ -130,7 +174,12 @@ class MaskDiffusion:
         image, mask = batch["image"], batch["mask"]
         t, eps = jax.vmap(self._draw, (0, None))(keys, mask.shape[1:])
         (feature, logits), state = self.network.apply(
-            variables, image, True, method="condition", mutable=["batch_stats"]
+            variables,
+            image,
+            True,
+            method="condition",
+            mutable=["batch_stats"],
+            **self.dropout(keys, 1),
         )
         origin = self.origin(logits, eps)
         x0 = self.mask_to_x0(mask)
@@ -144,14 +193,25 @@ class MaskDiffusion:
             True,
             method="denoise",
             mutable=["batch_stats"],
+            **self.dropout(keys, 2),
         )
+        output, v, more_logits = self.parted(output)
         pixels = 1.0
         if self.target_weight:
             pixels = target_weights(mask, self.target_weight)
         terms, loss = self.denoising_loss(output, mask, x0, origin, t, pixels)
-        if logits is not None:
-            more, weighed = self.encoder_loss(logits, mask, pixels)
-            terms, loss = terms | more, loss + weighed
+        for maps in (logits, more_logits):
+            if maps is not None:
+                more, weighed = self.encoder_loss(maps, mask, pixels)
+                terms, loss = terms | more, loss + weighed
+        if self.vlb_weight:
+            guess = self.to_x0(output, x_t, t)
+            bound = variational.bound(self.schedule, x0, guess, x_t, t, v)
+            terms["vlb"] = bound.mean()
+            loss += self.vlb_weight * terms["vlb"]
+        if self.kl_weight:
+            terms["kl"] = self.latent_kl(variables, batch, output, x_t, t)
+            loss += self.kl_weight * terms["kl"]
         terms = {"loss": loss} | terms
         return loss, {"terms": terms, "batch_stats": state.get("batch_stats", {})}
 
@@ -173,15 +233,44 @@ class MaskDiffusion:
 
     def encoder_loss(self, logits, mask, pixels):
         """({name: term}, weighed sum) of the encoder's maps (b, h, w, k)."""
-        maps = pixels * optax.sigmoid_binary_cross_entropy(
-            logits, jnp.broadcast_to(mask, logits.shape)
-        )
-        terms = {"bce": maps.mean((0, 1, 2)).sum()}
-        loss = self.encoder_weight * terms["bce"]
+        error = ERRORS[self.encoder_error]
+        maps = pixels * error(logits, jnp.broadcast_to(mask, logits.shape))
+        name = {"bce": "bce", "mse": "map_mse"}[self.encoder_error]
+        terms = {name: maps.mean((0, 1, 2)).sum()}
+        loss = self.encoder_weight * terms[name]
         if self.iou_weight:
             terms["iou"] = soft_iou(logits, mask).sum()
             loss += self.iou_weight * terms["iou"]
         return terms, loss
+
+    def latent_kl(self, variables, batch, output, x_t, t):
+        """KL(q | p) of CIMD's encoders in nats, the mean over the batch."""
+        image, mask = batch["image"], batch["mask"]
+        said = self.to_x0(output, x_t, t)
+        if self.kl_input == "eps":
+            alpha, sigma = process.signal_and_noise(self.schedule, t, x_t)
+            said = (x_t - alpha * said) / sigma
+        else:
+            said = self.x0_to_mask(said)
+        if not self.kl_trainable:
+            variables = jax.lax.stop_gradient(variables)
+        found = self.network.apply(variables, image, mask, said, method="latents")
+        (mean, deviation), (mean_p, deviation_p) = found
+        kl = variational.gaussian_kl(mean, 2 * deviation, mean_p, 2 * deviation_p)
+        return kl.sum(-1).mean()
+
+    def parted(self, output):
+        """(what the parameterisation says, v or None, logits or None) of an output."""
+        learned = getattr(self.network, "learned_variance", False)
+        v = output[..., 1:2] if learned else None
+        logits = output[..., 1 + learned :]
+        return output[..., :1], v, logits if logits.shape[-1] else None
+
+    def dropout(self, keys, number):
+        """What a network with dropout wants more of a call in training."""
+        if not getattr(self.network, "dropout", 0.0):
+            return {}
+        return {"keys": jax.vmap(jax.random.fold_in, (0, None))(keys, number)}
 
     def time_weights(self):
         """The weight of the output's own error at every time, (T,)."""
@@ -213,18 +302,26 @@ class MaskDiffusion:
         return self.mask_to_x0(jax.nn.sigmoid(fused))
 
     def denoiser(self, variables, image, feature):
-        """`denoise(x, t) -> x0` for samplers, of an image and its `condition`."""
+        """`denoise(x, t) -> x0` for samplers, of an image and its `condition`.
+
+        With a learned variance -> (x0, f), as samplers want it.
+        """
 
         def denoise(x, t):
-            output = self.network.apply(
-                variables, x, t, image, feature, method="denoise"
+            output, v, _ = self.parted(
+                self.network.apply(variables, x, t, image, feature, method="denoise")
             )
-            if self.parameterisation == "logit":
-                return self.mask_to_x0(jax.nn.sigmoid(output))
-            signal = process.signal_and_noise(self.schedule, t, x)
-            return process.to_x0(self.parameterisation, output, x, *signal)
+            x0 = self.to_x0(output, x, t)
+            return (x0, variational.share(v)) if self.sampling.learned else x0
 
         return denoise
+
+    def to_x0(self, output, x, t):
+        """The x0 (b, h, w, 1) that the network's output at x, t means; not clipped."""
+        if self.parameterisation == "logit":
+            return self.mask_to_x0(jax.nn.sigmoid(output))
+        signal = process.signal_and_noise(self.schedule, t, x)
+        return process.to_x0(self.parameterisation, output, x, *signal)
 
     def predict(self, variables, batch, keys, trajectory=False):
         """Draws `sampling.samples` masks an image, and reads the encoder.
@@ -259,6 +356,7 @@ class MaskDiffusion:
                 eta=self.sampling.eta if self.sampling.sampler == "ddim" else None,
                 start=self.start(logits, numbered, shape),
                 strength=self.sampling.strength,
+                clip=CLIP if self.sampling.clip else None,
                 trajectory=trajectory,
             )
 
@@ -288,14 +386,15 @@ class MaskDiffusion:
         """The maps of all modes, of drawn x0 (b, s, h, w, 1) and logits or None."""
         values = self.x0_to_mask(drawn)
         samples = jnp.clip(values, 0.0, 1.0)
-        mean = ensemble.combine(self.sampling.ensemble, samples)
+        # The rules clip for themselves, but for one that wants what is below zero.
+        mean = ensemble.combine(self.sampling.ensemble, values)
         prediction = {"samples": samples, "diffusion": mean}
         if logits is not None:
             fused = logits[..., :1]
             prediction["discriminative"] = jax.nn.sigmoid(fused)
             # The release fuses the raw sample, negative values and all.
             raw = jnp.clip(values, -1.0, 1.0).mean(1)
-            prediction["fused"] = fusion.released(fused, raw)
+            prediction["fused"] = fusion.RULES[self.fusion](fused, raw)
             prediction["fused_logodds"] = fusion.logodds(fused, mean)
         return prediction
 
@@ -318,24 +417,37 @@ def from_config(config, norm_axis=None):
         sampling=Sampling(**config.sampling),
         **fields,
     )
-    check(task, config.model.get("conditional_encoder", True))
+    check(task)
     return task
 
 
-def check(task, encoder):
-    """Refuses names that are not there; `encoder` says whether the network has one."""
-    start = task.sampling.start
+def check(task):
+    """Refuses names that are not there, and what the network cannot give."""
+    start, learned = task.sampling.start, getattr(task.network, "learned_variance", 0)
     for field, value, choices in (
         ("task.parameterisation", task.parameterisation, PARAMETERISATIONS),
         ("task.weighting", task.weighting, ("output", *sorted(weighting.SCHEMES))),
         ("task.times", task.times, sorted(weighting.TIMES)),
         ("task.source", task.source, SOURCES),
+        ("task.encoder_error", task.encoder_error, sorted(ERRORS)),
+        ("task.fusion", task.fusion, sorted(fusion.RULES)),
+        ("task.kl_input", task.kl_input, KL_INPUTS),
         ("sampling.start", start, SOURCES),
     ):
         if value not in choices:
             raise ValueError(f"unknown {field} {value!r}; choose from {choices}")
-    if not encoder and "encoder" in (task.source, start):
-        raise ValueError("conditional_encoder=False: no encoder's estimate to start at")
+    if not task.network.estimates and "encoder" in (task.source, start):
+        raise ValueError(
+            "this network has no encoder's estimate to start at, or is built with "
+            "conditional_encoder=False"
+        )
+    if (task.vlb_weight or task.sampling.learned) and not learned:
+        raise ValueError(
+            "task.vlb_weight and sampling.variance='learned_range' want a network that "
+            "learns its variance: medsegdiff or cimd"
+        )
+    if task.kl_weight and not getattr(task.network, "latent", False):
+        raise ValueError("task.kl_weight wants the network cimd with latent=True")
     if start == "encoder" and task.sampling.strength == 1.0:
         raise ValueError(
             "sampling.start=encoder wants a sampling.strength below 1: at 1 nothing of "

@@ -12,6 +12,7 @@ from irstd_jax.weights import (
     detectors,
     dnanet,
     engine,
+    generative,
     irstd_diff,
     isnet,
     latent_unet,
@@ -62,6 +63,8 @@ NETWORKS = {
     "autoencoder_kl": Names(
         autoencoder_kl.table, autoencoder_kl.PREFIX, autoencoder_kl.canonical
     ),
+    "cimd": Names(partial(generative.table, "cimd")),
+    "cimd_256": Names(partial(generative.table, "cimd_256")),
     "control_net": latent("control_net"),
     "dnanet": Names(dnanet.table, detectors.PREFIX),
     "irstd_diff": Names(irstd_diff.table),
@@ -72,6 +75,9 @@ NETWORKS = {
         partial(isnet.table, "isnet_dcnv2"), detectors.PREFIX, unused=isnet.UNUSED
     ),
     "latent_unet": latent("latent_unet"),
+    "medsegdiff": Names(partial(generative.table, "medsegdiff")),
+    "medsegdiff_v1": Names(partial(generative.table, "medsegdiff_v1")),
+    "segdiff": Names(partial(generative.table, "segdiff")),
     "swinir": Names(swinir.table, swinir.PREFIX),
     "text_encoder": Names(
         text_encoder.table, text_encoder.PREFIX, text_encoder.canonical

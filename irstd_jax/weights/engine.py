@@ -31,6 +31,9 @@ KINDS = {
     "linear": Kind(lambda a: a.T, lambda a: a.T),
     "pointwise": Kind(lambda a: a[..., 0].T, lambda a: a.T[..., None]),
     "channel_conv": Kind(lambda a: a[0, 0], lambda a: a[None, None]),
+    "spectrum": Kind(
+        lambda a: a.transpose(1, 2, 0, 3), lambda a: a.transpose(2, 0, 1, 3)
+    ),
     "channels_first": Kind(lambda a: a[:, 0, 0], lambda a: a[:, None, None]),
 }
 

@@ -84,6 +84,8 @@ def test_votes_by_hand():
     assert combine("mean", samples).item() == pytest.approx((0.2 + 0.6 + 1 + 0.9) / 4)
     assert combine("majority", samples).item() == 1
     assert combine("majority", samples[:, :2]).item() == 0  # a tie
+    # What the released "STAPLE" makes of background.
+    assert combine("mean_squared", -0.8 + 0 * samples).item() == pytest.approx(0.64)
 
 
 def test_staple_forgets_the_far_background():

@@ -140,6 +140,47 @@ def test_ddpm_with_small_variance_is_ddim_with_eta_one(spacing, steps):
     )
 
 
+@pytest.mark.parametrize("f, variance", [(1.0, "large"), (0.0, "small")])
+@pytest.mark.parametrize("steps", [100, 7])
+def test_ddpm_of_a_learned_variance_has_the_fixed_ones_at_its_ends(f, variance, steps):
+    guess = two_points(SHORT, 0.3)
+    given = SHORT, keys(2), (8, 8, 1)
+
+    def learned(x, t):
+        return guess(x, t), jnp.full_like(x, f)
+
+    np.testing.assert_allclose(
+        sample(learned, *given, steps=steps, variance="learned_range"),
+        sample(guess, *given, steps=steps, variance=variance),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_a_learned_variance_is_of_each_pixel_and_not_bounded():
+    """sqrt(beta) (s' / s)^(1 - f), also beyond the ends; the last step has no noise."""
+    share = jnp.array([-1.0, 0.25, 0.5, 3.0]).reshape(1, 2, 2, 1)
+    table = samplers.ddpm(noise_levels(SHORT, 100), samplers.RANGE)
+    row = samplers.Table(*(column[90:91] for column in table))
+    # A second row would return its prediction: here x0 = x, so x after the first.
+    both = samplers.Table(
+        *(np.concatenate([c, table[i][-1:]]) for i, c in enumerate(row))
+    )
+
+    def denoise(x, t):
+        return x, jnp.broadcast_to(share, x.shape)
+
+    many = jax.random.split(jax.random.key(0), 4000)
+    x, _ = jax.jit(
+        lambda keys: samplers.integrate(
+            denoise, both, keys, jnp.zeros((4000, 2, 2, 1)), None
+        )
+    )(many)
+    expected = row.noise[0] * row.shrink[0] ** (1 - np.asarray(share)[0])
+    np.testing.assert_allclose(x.std(0), expected, rtol=0.05)
+    assert table.noise[-1] == 0 and table.shrink[-1] == 1
+
+
 def test_first_order_dpm_solver_is_ddim():
     grid = noise_levels(SHORT, 12)
     first, ddim = samplers.dpm_solver(grid, order=1), samplers.ddim(grid)

@@ -1,5 +1,6 @@
 """What tests of networks share: weights of no special value, reference outputs."""
 
+import functools
 import importlib.util
 import math
 import zlib
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from irstd_jax import weights
+
 
 @pytest.fixture(scope="session")
 def seeded(golden_root):
@@ -18,6 +21,16 @@ def seeded(golden_root):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def one_table():
+    """Names are made from a traced network, which takes seconds: once a file."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, row in weights.NETWORKS.items():
+            cached = row._replace(table=functools.cache(row.table))
+            patch.setitem(weights.NETWORKS, name, cached)
+        yield
 
 
 def randomised(network, *inputs, **arguments):
@@ -80,6 +93,16 @@ def agrees(mine, expected):
 @pytest.fixture(scope="session", name="agrees")
 def agrees_fixture():
     return agrees
+
+
+def parameters(entries):
+    """The number of parameters of a table of names, statistics not counted."""
+    return sum(math.prod(e.shape) for e in entries if e.path[0] == "params")
+
+
+@pytest.fixture(scope="session", name="parameters")
+def parameters_fixture():
+    return parameters
 
 
 def count(tree):

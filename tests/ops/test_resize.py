@@ -126,3 +126,9 @@ def test_crop_undoes_padding_at_any_size(h, w):
 def test_padding_leaves_a_size_that_fits():
     x = image(32, 64)
     assert resize.pad_to_multiple(x, 32) is x
+
+
+def test_a_mean_pool_counts_no_padding():
+    x = np.arange(15, dtype=np.float32).reshape(1, 3, 5, 1)
+    expected = [[3.0, 5.0, 6.5], [10.5, 12.5, 14.0]]
+    np.testing.assert_allclose(resize.mean_pool(x)[0, ..., 0], expected)

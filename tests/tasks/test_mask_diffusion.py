@@ -1,5 +1,7 @@
 """Eq. 16 against its formula, sampling with exact networks, the rules of fusion."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import pytest
 
 from configs import common
 from irstd_jax import models, tasks
-from irstd_jax.diffusion import process, schedule, weighting
+from irstd_jax.diffusion import process, schedule, variational, weighting
 from irstd_jax.tasks import fusion, mask_diffusion
 from irstd_jax.tasks.losses import target_weights
 from irstd_jax.tasks.mask_diffusion import MaskDiffusion, Sampling
@@ -142,6 +144,151 @@ def test_the_statistics_of_both_halves_are_updated(batch):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
 
 
+# --- what the generative networks learn -----------------------------------------------
+
+
+class Learned(Oracle):
+    """Says v and, of x_t, a map of logits; a tenth of what it says is wrong."""
+
+    learned_variance = True
+    latent = True
+    encoder: bool = False
+
+    def denoise(self, x_t, t, image, feature, train=False):
+        right = super().denoise(x_t, t, image, feature)
+        return jnp.concatenate([0.9 * right, 0.5 + 0 * x_t, 3 * image - 2], -1)
+
+    def latents(self, image, mask, said):
+        """N(mean of the mask, 1), N(mean of what was said, e^2)."""
+        mean, mean_p = (jnp.repeat(x.mean((1, 2)), 6, -1) for x in (mask, said))
+        return (mean, 0 * mean), (mean_p, 1 + 0 * mean_p)
+
+
+def drawn(task, batch):
+    """t, eps and x_t as the loss draws them."""
+    t, eps = jax.vmap(task._draw, (0, None))(keys(3), batch["mask"].shape[1:])
+    x0 = task.mask_to_x0(batch["mask"])
+    return t, eps, process.q_sample(SCHEDULE, x0, t, eps)
+
+
+def test_a_learned_variance_has_its_bound_in_the_loss(batch):
+    """The loss of the three channels is that of each alone; all by their formulas."""
+    fields = {"vlb_weight": 0.5, "encoder_error": "mse", "encoder_weight": 10.0}
+    learned = task(Learned("eps", 0.0, 1.0), **fields)
+    loss, aux = learned.loss({}, batch, keys(3))
+    t, eps, x_t = drawn(learned, batch)
+    mask = batch["mask"]
+    alpha, sigma = process.signal_and_noise(SCHEDULE, t, x_t)
+    guess = (x_t - sigma * 0.9 * eps) / alpha
+    v = 0.5 + 0 * x_t
+    bound = variational.bound(SCHEDULE, mask, guess, x_t, t, v).mean()
+    terms = aux["terms"]
+    np.testing.assert_allclose(terms["vlb"], bound, rtol=1e-3)
+    np.testing.assert_allclose(terms["mse"], np.mean((0.1 * eps) ** 2), rtol=1e-3)
+    probability = 1 / (1 + np.exp(2 - 3 * mask))
+    error = np.mean((probability - mask) ** 2)
+    np.testing.assert_allclose(terms["map_mse"], error, rtol=1e-5)
+    whole = terms["mse"] + 0.5 * terms["vlb"] + 10 * terms["map_mse"]
+    np.testing.assert_allclose(loss, whole, rtol=1e-5)
+
+
+def test_a_learned_variance_is_looked_at_by_ancestral_sampling(batch):
+    """f is 0.75 everywhere; the other samplers see x0 alone."""
+    sampling = Sampling(steps=5, variance="learned_range")
+    learned = task(Learned("x0", 0.0, 1.0), sampling)
+    prediction = learned.predict({}, batch, keys(3))
+    assert set(prediction) == {"samples", "diffusion"}
+    np.testing.assert_allclose(prediction["diffusion"], 0.9 * batch["mask"], atol=1e-5)
+    x0, share = learned.denoiser({}, batch["image"], None)(batch["mask"], jnp.arange(3))
+    assert (share == 0.75).all() and x0.shape == share.shape
+    other = dataclasses.replace(sampling, sampler="ddim")
+    other = dataclasses.replace(learned, sampling=other)
+    x0 = other.denoiser({}, batch["image"], None)(batch["mask"], jnp.arange(3))
+    assert x0.shape == share.shape
+
+
+@pytest.mark.parametrize("said", ["eps", "x0"])
+def test_the_kl_of_cimd_is_of_what_the_network_says(said, batch):
+    """KL(N(m, 1) | N(n, e^2)), six times."""
+    learned = task(Learned("eps", 0.0, 1.0), kl_weight=1e-3, kl_input=said)
+    loss, aux = learned.loss({}, batch, keys(3))
+    t, eps, x_t = drawn(learned, batch)
+    alpha, sigma = process.signal_and_noise(SCHEDULE, t, x_t)
+    told = {"eps": 0.9 * eps, "x0": (x_t - sigma * 0.9 * eps) / alpha}[said]
+    apart = np.asarray(batch["mask"].mean((1, 2, 3)) - told.mean((1, 2, 3)))
+    kl = 6 * (1 + (1 + apart**2) / (2 * np.e**2) - 0.5)
+    np.testing.assert_allclose(aux["terms"]["kl"], kl.mean(), rtol=1e-3)
+    without = dataclasses.replace(learned, kl_weight=0.0).loss({}, batch, keys(3))[0]
+    np.testing.assert_allclose(loss - without, 1e-3 * kl.mean(), rtol=2e-2, atol=1e-5)
+
+
+class Taught(Learned):
+    """Each part has one parameter, by which it errs."""
+
+    def setup(self):
+        names = ("unet", "prior", "posterior")
+        self.factor = {
+            n: self.param(n, nn.initializers.constant(1.1), ()) for n in names
+        }
+
+    def denoise(self, x_t, t, image, feature, train=False):
+        return self.factor["unet"] * super().denoise(x_t, t, image, feature)
+
+    def latents(self, image, mask, said):
+        mask, said = mask * self.factor["posterior"], said * self.factor["prior"]
+        return super().latents(image, mask, said)
+
+
+def test_the_encoders_of_cimd_learn_where_they_may(batch):
+    """The denoiser does by the KL in any case: it says what the prior is told."""
+    variables = {"params": dict.fromkeys(("unet", "prior", "posterior"), 1.1)}
+    for learns in (False, True):
+        fields = {"kl_weight": 1.0, "kl_trainable": learns}
+        taught = task(Taught("eps", 0.0, 1.0), **fields)
+
+        def kl(variables, taught=taught):
+            return taught.loss(variables, batch, keys(3))[1]["terms"]["kl"]
+
+        slopes = jax.grad(kl)(variables)["params"]
+        assert slopes["unet"] != 0
+        assert (slopes["prior"] != 0, slopes["posterior"] != 0) == (learns, learns)
+
+
+def test_x0_is_clipped_where_it_is_asked(batch):
+    class Far(Oracle):
+        def denoise(self, x_t, t, image, feature, train=False):
+            return 3.0 * image
+
+    for clip, top in ((True, 1.0), (False, 3.0)):
+        sampling = Sampling(sampler="ddim", steps=2, clip=clip)
+        far = task(Far("x0", 0.0, 2.0, False), sampling)
+        found = far.predict({}, batch, keys(3), trajectory=True)["trajectory"]
+        assert found.max() == pytest.approx(min(1.0, top / 2), abs=1e-5)
+
+
+def test_the_squared_mean_is_of_raw_samples(batch):
+    """As released: background at -0.8 in [-1, 1] becomes 0.64."""
+
+    class Low(Oracle):
+        def denoise(self, x_t, t, image, feature, train=False):
+            return 0 * x_t - 0.8
+
+    sampling = Sampling(sampler="ddim", steps=1, ensemble="mean_squared")
+    found = task(Low("x0", 0.0, 1.0), sampling).predict({}, batch, keys(3))
+    np.testing.assert_allclose(found["diffusion"], 0.64, atol=1e-5)
+    assert found["samples"].max() == 0
+
+
+def test_the_soft_dice_rule_by_hand():
+    """p = .9 and .1 where s is 1 and -1: Dice 2 * .9 / (1 + 1); else it is .1 / ..."""
+    p = jnp.array([0.9, 0.1, 0.1, 0.1]).reshape(1, 2, 2, 1)
+    logits, sample = jnp.log(p / (1 - p)), jnp.array([1.0, -1, -1, -1]).reshape(p.shape)
+    score = fusion.soft_dice(logits, sample)  # 1.8 / 2.2 is above .65
+    np.testing.assert_allclose(score.ravel(), [0.95, 0, 0, 0], atol=1e-6)
+    score = fusion.soft_dice(logits, -sample)  # 2 * .3 / 4.2 is not
+    np.testing.assert_allclose(score.ravel(), [0.65, 0.35, 0.35, 0.35], atol=1e-6)
+
+
 def test_small_targets_weigh_as_much_as_large_ones():
     mask = np.zeros((1, 40, 40, 1), np.float32)
     mask[0, 4:7, 4:7] = mask[0, 30, 30] = 1
@@ -203,6 +350,11 @@ def test_a_chain_can_begin_at_the_encoder_s_result(batch):
         ("task", "weighting", "late", "unknown task.weighting 'late'"),
         ("task", "times", "late", "unknown task.times 'late'"),
         ("task", "source", "image", "unknown task.source 'image'"),
+        ("task", "encoder_error", "l1", "unknown task.encoder_error 'l1'"),
+        ("task", "fusion", "vote", "unknown task.fusion 'vote'"),
+        ("task", "kl_input", "z", "unknown task.kl_input 'z'"),
+        ("task", "vlb_weight", 1.0, "a network that learns its variance"),
+        ("task", "kl_weight", 1.0, "cimd with latent=True"),
         ("sampling", "start", "image", "unknown sampling.start 'image'"),
         ("sampling", "start", "encoder", "wants a sampling.strength below 1"),
     ],

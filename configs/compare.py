@@ -34,7 +34,15 @@ import os
 
 from ml_collections import ConfigDict
 
-from configs import classical, common, detector, general, nuaa_sirst
+from configs import (
+    classical,
+    common,
+    detector,
+    general,
+    generative,
+    nuaa_sirst,
+    nudt_sirst,
+)
 
 SETS = {
     "nuaa_sirst": {"name": "nuaa_sirst", "split": "50_50", "normalisation": "nuaa"},
@@ -70,7 +78,9 @@ TABLE_III = (
     "isnet",
     "dnanet",
     "uiunet",
-    # segdiff, medsegdiff and cimd stand here
+    "segdiff",
+    "medsegdiff",
+    "cimd_256",
     "irstd_diff",
 )
 TABLE_I = (
@@ -187,16 +197,19 @@ def networks(variant="small"):
     """Each network by a variant of its recipe."""
     realtime = nuaa_sirst.get_config("realtime" if variant == "small" else "tiny")
     found = {"realtime": system(realtime)}
-    for name in ("irstd_diff", *detector.DETECTORS):
+    for name in ("irstd_diff", *GENERATIVE, *detector.DETECTORS):
         found[name] = network(name, variant)
     return found
 
 
 def network(name, variant):
-    """IRSTD-Diff, or a detector."""
+    """IRSTD-Diff, a generative segmenter or a detector."""
+    own = variant.replace("published", "")
     if name == "irstd_diff":
-        kind = "paper" if variant == "published" else variant
-        return system(nuaa_sirst.get_config(kind), name)
+        return system(nuaa_sirst.get_config(own), name)
+    if name in GENERATIVE:
+        recipe = generative.get_config(f"{name},nuaa_sirst,{own}")
+        return system(recipe, GENERATIVE[name])
     recipe = detector.get_config(f"{name},nuaa_sirst,{variant}")
     return system(recipe, detector.DETECTORS[name].cited)
 
@@ -275,9 +288,15 @@ def changed(config, fields):
     return config
 
 
+# Our name: that in the papers' tables.
+GENERATIVE = {"segdiff": "segdiff", "medsegdiff": "medsegdiff", "cimd_256": "cimd"}
 TOYS = ("lcm", "tophat")  # the cheapest methods
 # Name in the box: its recipe.
-SHIPPED = {"general": (general, "small"), "realtime-nuaa": (nuaa_sirst, "realtime")}
+SHIPPED = {
+    "general": (general, "small"),
+    "realtime-nuaa": (nuaa_sirst, "realtime"),
+    "realtime-nudt": (nudt_sirst, "realtime"),
+}
 
 # The systems, the sets, minutes of a training.
 VARIANTS = {

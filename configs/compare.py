@@ -11,14 +11,22 @@ On NUAA-SIRST (213 / 214) and NUDT-SIRST (663 / 664) every system trains for `mi
 of its own steps on this machine, the last step is judged at native size, and nothing is
 chosen. 0 minutes: as many steps as the recipe has. Weights that are there already are
 judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. What
-is cut goes on by the same command. Variants (only `shipped` and `tiny` have been run):
+is cut goes on by the same command. Classical methods learn nothing and are judged once,
+by the rule `peak`, to which published rows come nearest. Variants (only `shipped` and
+`tiny` have been run):
 
-  (none)     the networks by their `small` recipes, 10 minutes each
+  (none)     the networks by their `small` recipes, 10 minutes each, and the classical
+             methods
   ablations  the realtime network with one option of its recipe changed at a time, on
              NUAA-SIRST, 1,500 steps each (12 minutes of a core)
   cross      the realtime network, learnt from one set and judged on both, then from
              both, and the general recipe with each of its ingredients left out
   shipped    the detectors that come with the library, on both sets: a minute or two
+  classical  the classical methods, on both sets: hours, nearly all of them IPI's
+  rules      the same, each by every rule that makes a mask of a saliency
+  table3     the form of IRSTD-Diff's Table III: its systems, sets, size and columns,
+             by their published recipes; a GPU's work
+  table1     the form of Diff-Mosaic's Table I, but for its last row
   tiny       minutes, most of them to compile, on generated scenes
 """
 
@@ -26,12 +34,19 @@ import os
 
 from ml_collections import ConfigDict
 
-from configs import common, detector, general, nuaa_sirst
+from configs import classical, common, detector, general, nuaa_sirst
 
 SETS = {
     "nuaa_sirst": {"name": "nuaa_sirst", "split": "50_50", "normalisation": "nuaa"},
     "nudt_sirst": {"name": "nudt_sirst", "split": "50_50", "normalisation": "nudt"},
 }
+# Theirs, or what is nearest: the lists of random splits are not public.
+SETS_III = {
+    "nuaa_sirst": SETS["nuaa_sirst"] | {"split": "idx_427"},
+    "irstd1k": {"name": "irstd1k", "split": "80_20", "normalisation": "irstd1k"},
+    "nudt_sirst": SETS["nudt_sirst"] | {"split": "random_80_20"},
+}
+SETS_I = {"nuaa_sirst": SETS_III["nuaa_sirst"], "nudt_sirst": SETS["nudt_sirst"]}
 SCENES = {
     "synthetic": {
         "name": "synthetic",
@@ -42,6 +57,38 @@ SCENES = {
         "count": {"train": 8, "validation": 2, "test": 3},
     }
 }
+RULES = ("half", "peak", "deviations")
+# The rows of the papers' tables, in their order, by our names: a line each.
+TABLE_III = (
+    "wslcm",
+    "tllcm",
+    "mslstipt_image",
+    "pstnn",
+    "ipi",
+    "acm_unet_basicirstd",
+    "agpcnet",
+    "isnet",
+    "dnanet",
+    "uiunet",
+    # segdiff, medsegdiff and cimd stand here
+    "irstd_diff",
+)
+TABLE_I = (
+    "new_tophat",
+    "wslcm",
+    "tllcm",
+    "ipi",
+    "alcnet_basicirstd",
+    "acm_unet_basicirstd",
+    "uiunet",
+    "dnanet",
+)
+# How a paper's table is told: its name in irstd_jax/literature.py, its columns.
+FORMS = {
+    "table1": {"source": "diff_mosaic", "metrics": ("IoU", "Pd", "Fa"), "size": 256},
+    "table3": {"source": "irstd_diff", "metrics": ("IoU", "Fa", "Pd"), "size": 256},
+}
+NO_FORM = {"source": "", "metrics": (), "size": 0}
 # What the realtime recipe has that a plain one has not, and what it could have:
 # {row: {field: value}}.
 ABLATIONS = {
@@ -80,7 +127,7 @@ def get_config(variant=""):
     """The comparison; see the module."""
     common.variant_of(variant, VARIANTS)
     systems, sets, minutes = VARIANTS[variant]
-    toy = sets is SCENES
+    systems, toy, form = systems(), sets is SCENES, FORMS.get(variant, NO_FORM)
     return ConfigDict(
         {
             "name": f"compare_{variant}" if variant else "compare",
@@ -89,10 +136,13 @@ def get_config(variant=""):
             "seeds": (0,),
             "only": {"systems": "", "sets": ""},  # names, by commas; "" is all
             "sets": sets,
-            "systems": systems(),
+            "systems": systems,
+            "order": tuple(systems),  # of the rows
+            # A paper's table: its name in literature.SOURCES, and its columns.
+            "form": {"source": form["source"], "metrics": form["metrics"]},
             "evaluation": {
                 "part": "test",
-                "size": 0,  # 0 = native
+                "size": form["size"],  # 0 = native
                 "threshold": 0.5,
                 "matching": "centroid",
                 "bootstrap": 20 if toy else 1000,
@@ -109,31 +159,81 @@ def get_config(variant=""):
     )
 
 
-def system(recipe, published="", learns="set"):
+def system(recipe, published="", learns="set", data=None):
     """A block of `systems`.
 
     Args:
       recipe: by which it is trained.
       published: its name in the papers' tables (irstd_jax/literature.py), if any.
       learns: "set", each set that it is judged on, or "its own", what the recipe says.
+      data: fields of the block data that are the system's own, whatever the set's.
     """
-    weights = dict.fromkeys((*SETS, *SCENES), "")
+    weights = dict.fromkeys((*SETS_III, *SCENES), "")
     return {
         "recipe": recipe,
         "published": published,
         "learns": learns,
+        "data": data or {},
         "weights": weights,
     }
+
+
+def everything(variant="small"):
+    """Each network by a variant of its recipe, and each classical method."""
+    return networks(variant) | methods(variant)
 
 
 def networks(variant="small"):
     """Each network by a variant of its recipe."""
     realtime = nuaa_sirst.get_config("realtime" if variant == "small" else "tiny")
     found = {"realtime": system(realtime)}
-    found["irstd_diff"] = system(nuaa_sirst.get_config(variant), "irstd_diff")
-    for name, row in detector.DETECTORS.items():
-        recipe = detector.get_config(f"{name},nuaa_sirst,{variant}")
-        found[name] = system(recipe, row.cited)
+    for name in ("irstd_diff", *detector.DETECTORS):
+        found[name] = network(name, variant)
+    return found
+
+
+def network(name, variant):
+    """IRSTD-Diff, or a detector."""
+    if name == "irstd_diff":
+        kind = "paper" if variant == "published" else variant
+        return system(nuaa_sirst.get_config(kind), name)
+    recipe = detector.get_config(f"{name},nuaa_sirst,{variant}")
+    return system(recipe, detector.DETECTORS[name].cited)
+
+
+def methods(variant="small", names=tuple(classical.METHODS)):
+    """Classical methods, by the rule of their recipe."""
+    return {name: method(name, variant) for name in names}
+
+
+def method(name, variant="small"):
+    """A classical method, on images in grey levels whatever networks want of a set."""
+    recipe = classical.get_config(f"{name},nuaa_sirst,{variant}")
+    own = {"normalisation": recipe.data.normalisation}
+    return system(recipe, classical.METHODS[name].cited, data=own)
+
+
+def rules():
+    """Each classical method by every rule; k is chosen on training images."""
+    found = {}
+    for name in classical.METHODS:
+        for rule in RULES:
+            block = method(name)
+            fields = {"task.rule": rule}
+            found[f"{name}_{rule}"] = block | {
+                "recipe": changed(block["recipe"], fields)
+            }
+    return found
+
+
+def table(names):
+    """The systems of a paper's table by their published recipes, at its 256 px."""
+    found = {}
+    for name in names:
+        if name in classical.METHODS:
+            found[name] = method(name)
+        else:
+            found[name] = network(name, "published")
     return found
 
 
@@ -175,14 +275,19 @@ def changed(config, fields):
     return config
 
 
+TOYS = ("lcm", "tophat")  # the cheapest methods
 # Name in the box: its recipe.
 SHIPPED = {"general": (general, "small"), "realtime-nuaa": (nuaa_sirst, "realtime")}
 
 # The systems, the sets, minutes of a training.
 VARIANTS = {
-    "": (networks, SETS, 10.0),
+    "": (everything, SETS, 10.0),
     "ablations": (ablations, {"nuaa_sirst": SETS["nuaa_sirst"]}, 0.0),
     "cross": (cross, SETS, 30.0),
+    "classical": (methods, SETS, 0.0),
+    "rules": (rules, SETS, 0.0),
     "shipped": (shipped, SETS, 0.0),
-    "tiny": (lambda: networks("tiny"), SCENES, 0.0),
+    "table1": (lambda: table(TABLE_I), SETS_I, 0.0),
+    "table3": (lambda: table(TABLE_III), SETS_III, 0.0),
+    "tiny": (lambda: networks("tiny") | methods("tiny", TOYS), SCENES, 0.0),
 }

@@ -10,9 +10,10 @@ Parts are compiled and timed, each as a program of its own:
 
 denoiser and encoder of IRSTD-Diff alone. At last, of tasks that detect, the way of
 predict from PNG files to lists of detections. No data and no trained weights are
-needed: images are generated, and weights are as `init` draws them, since the cost of a
-network does not depend on their values. How to read the figures is in
-benchmarks/README.md. Writes W/benchmark.json.
+needed: images are generated scenes, and weights are as `init` draws them, since the
+cost of a network does not depend on their values. A classical method that iterates
+takes as long as its image wants; what learns by no steps has no train_step. How to read
+the figures is in benchmarks/README.md. Writes W/benchmark.json.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
 
 from irstd_jax import evaluate, files, inference, pieces, predict, tasks, train
-from irstd_jax.data import synthetic
+from irstd_jax.data import pipeline, synthetic
 from irstd_jax.tasks import mask_diffusion
 from irstd_jax.training import parallel, state
 
@@ -73,10 +74,11 @@ def run(config, workdir):
 
 def check(settings):
     """Refuses counts that measure nothing."""
-    for name in ("size", "batch_size", "repeats"):
-        if settings[name] < 1:
+    least = {"size": synthetic.SMALLEST, "batch_size": 1, "repeats": 1}
+    for name, bound in least.items():
+        if settings[name] < bound:
             raise ValueError(
-                f"benchmark.{name} must be 1 or more, not {settings[name]}"
+                f"benchmark.{name} must be {bound} or more, not {settings[name]}"
             )
 
 
@@ -100,6 +102,7 @@ def program_cache(wanted):
 def measured(config, training=True):
     """The JSON-able report of a config; without `training`, of inference alone."""
     settings, task = config.benchmark, tasks.build(config)
+    training = training and hasattr(task, "loss")
     key = jax.random.key(config.seed)
     variables = jax.device_put(inference.initial(config, task, key))
     size = train_size(config)
@@ -126,7 +129,7 @@ def measured(config, training=True):
         "train_batch_size": batch_size,
         "parallel": config.parallel,
         "dtype": config.model.dtype,
-        "sampling": tasks.sampling(task),
+        "sampling": tasks.protocol(task),
         "parameters": parameters(variables["params"]),
         "images_per_second": settings.batch_size / rows["predict"]["seconds"],
         "seconds_per_image": rows["predict"]["seconds"] / settings.batch_size,
@@ -148,11 +151,11 @@ def train_size(config):
 
 def inference_programs(config, task, variables):
     """{part: Program} of what predicting needs, on images (b, size, size, channels)."""
-    settings, channels = config.benchmark, config.data.channels
+    settings = config.benchmark
     mode = config.predict.mode if "predict" in config else None
     b = settings.batch_size
-    image_key, noise_key = jax.random.split(jax.random.key(0))
-    image = jax.random.normal(image_key, (b, settings.size, settings.size, channels))
+    noise_key, prepare = jax.random.key(0), pipeline.preparation(config.data).image
+    image = np.stack([prepare(s["image"]) for s in drawn(b, settings.size)])
     keys = image_keys([str(number) for number in range(b)])
 
     def predict(variables, image, keys):
@@ -293,13 +296,17 @@ def end_to_end(config, sample, variables):
 def scenes(folder, count, size):
     """Writes generated scenes as 8-bit PNG files; {path: name}."""
     names = {}
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        scene = synthetic.scene(rng, size=(size, size))
+    for number, scene in enumerate(drawn(count, size)):
         path = pathlib.Path(folder) / f"{number}.png"
         files.write_image(path, np.uint8(np.rint(scene["image"][..., 0] * 255)))
         names[path] = path.stem
     return names
+
+
+def drawn(count, size):
+    """Generated scenes, one after the other."""
+    for number in range(count):
+        yield synthetic.scene(np.random.default_rng(number), size=(size, size))
 
 
 COLUMNS = {

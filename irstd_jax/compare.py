@@ -4,7 +4,8 @@ For each system, data set and seed there is a run in WORKDIR/runs/SYSTEM.SET.SEE
 train and evaluate leave it: what lacks is trained by the system's recipe, what has
 weights already (`systems.NAME.weights.SET`) is judged by these, and all are judged by
 the config's one block `evaluation`. A system that `learns` "its own" is trained once,
-in WORKDIR/runs/SYSTEM.SEED, on the data of its recipe, and judged on every set. What is
+in WORKDIR/runs/SYSTEM.SEED, on the data of its recipe, and judged on every set. One
+that has nothing to learn (a classical method) is judged as it is, once. What is
 there is not done again, so that a cut comparison goes on by the same command, and a
 complete one takes seconds. Then tables and figures are written into WORKDIR
 (comparison.py).
@@ -45,7 +46,7 @@ class Job(NamedTuple):
       folder: where it is judged.
       recipe: by which it is judged.
       training: (recipe, folder) of where its weights come from, or None where they are
-        given; and how many `minutes` it may take, 0 for the recipe's steps.
+        given or needless; and how many `minutes` it may take, 0 for the recipe's steps.
     """
 
     system: str
@@ -76,13 +77,16 @@ def run(config, workdir):
         code = finish(config, workdir, job)
         if code:
             return code
-    costs = {system: cost(config, workdir, system) for system in config.systems}
+    costs = {system: cost(config, workdir, system) for system in config.order}
     comparison.write(config, workdir, planned, costs)
     return 0
 
 
 def chosen(config):
-    """The config with the systems and sets of `only`; refuses what is not there."""
+    """The config with the systems and sets of `only`; refuses what is not there.
+
+    Its field `order` becomes the names of these systems, row by row.
+    """
     config = ConfigDict(config.to_dict())
     for kind in ("systems", "sets"):
         names = [name.strip() for name in config.only[kind].split(",") if name.strip()]
@@ -94,6 +98,10 @@ def chosen(config):
         config[kind] = {n: config[kind][n] for n in names or list(config[kind])}
         if not config[kind]:
             raise ValueError(f"{kind} is empty: there is nothing to compare")
+    # A ConfigDict sorts its names.
+    late = [name for name in config.systems if name not in config.order]
+    order = [name for name in (*config.order, *late) if name in config.systems]
+    config.order = tuple(order)
     for system, block in config.systems.items():
         if block.learns not in LEARNS:
             raise ValueError(
@@ -108,13 +116,14 @@ def chosen(config):
 
 
 def jobs(config, workdir):
-    """All jobs, set by set; weights that are given are judged with the first seed."""
-    return [
+    """All jobs, set by set; what is not trained here is judged with the first seed."""
+    planned = [
         job(config, workdir, system, name, seed)
         for name in config.sets
-        for system, block in config.systems.items()
-        for seed in (config.seeds[:1] if block.weights.get(name) else config.seeds)
+        for system in config.order
+        for seed in config.seeds
     ]
+    return [job for job in planned if job.training or job.seed == config.seeds[0]]
 
 
 def job(config, workdir, system, name, seed):
@@ -122,7 +131,8 @@ def job(config, workdir, system, name, seed):
     block, runs = config.systems[system], workdir / "runs"
     recipe = tailored(config, system, name, seed)
     folder = runs / f"{system}.{name}.{seed}"
-    training = None if recipe.weights else (recipe, folder)
+    needless = recipe.weights or not tasks.learns(recipe)
+    training = None if needless else (recipe, folder)
     if training and block.learns == "its own":
         own = ConfigDict(block.recipe.to_dict())
         own.name, own.seed, own.data.root = system, seed, config.root
@@ -137,7 +147,8 @@ def tailored(config, system, name, seed):
     block = config.systems[system]
     recipe = ConfigDict(block.recipe.to_dict())
     recipe.name, recipe.seed = f"{system}_{name}", seed
-    recipe.data = ConfigDict(recipe.data.to_dict() | config.sets[name].to_dict())
+    own = block.data.to_dict()
+    recipe.data = ConfigDict(recipe.data.to_dict() | config.sets[name].to_dict() | own)
     recipe.data.root = config.root
     recipe.evaluation = ConfigDict(
         recipe.evaluation.to_dict() | config.evaluation.to_dict() | {"at_end": False}
@@ -155,6 +166,8 @@ def asked(job):
     }
     if job.recipe.weights:
         facts["weights"] = store.digest(box.locate(job.recipe.weights))
+    elif not job.training:
+        facts |= {name: job.recipe[name].to_dict() for name in ("model", "task")}
     if job.training:
         learnt = job.training[0].to_dict()
         facts["training"] = {k: learnt[k] for k in LEARNT_BY}
@@ -177,7 +190,7 @@ def finish(config, workdir, job):
         recipe, folder = job.training
         recipe = within_budget(config, workdir, job.system, recipe)
         checkpoint.guard_config(folder, recipe)  # no run of another recipe is judged
-        if not checkpoint.ended(folder, recipe.num_steps):
+        if not train.ended(recipe, folder):
             code = train.run(recipe, folder)
             if code:
                 return code
@@ -191,6 +204,8 @@ def within_budget(config, workdir, system, recipe):
         return recipe
     recipe = ConfigDict(recipe.to_dict())
     seconds = cost(config, workdir, system)["train_step_seconds"]
+    if seconds is None:  # it takes no steps
+        return recipe
     steps = max(1, int(60 * config.minutes / seconds))
     recipe.num_steps = recipe.evaluate_every = steps
     recipe.optimizer.warmup = min(recipe.optimizer.warmup, steps // 10)

@@ -6,6 +6,8 @@ roc.SET.png, pd_fa.SET.png   of all systems, first seed
 hard.SET.png         the images on which the systems' mean IoU is least: hits (green
                      boxes), false alarms (red diamonds), misses (yellow circles)
 tradeoff.png         IoU over the time that an image takes
+paper.md .tex        where the config has a `form`: one row a system and all sets side
+                     by side, as the table of a paper has them, its figures in brackets
 """
 
 import numpy as np
@@ -16,6 +18,11 @@ SHOWN = ("IoU", "nIoU", "Pd", "Fa", "F1", "AUC")
 COLUMNS = ("system", "seeds", *SHOWN, "parameters", "GMAC", "ms", "published")
 ALONE = "discriminative"  # the only map of a plain detector, not worth a word
 MASKS = "masks.npz"
+UNITS = "IoU and Pd in percent, Fa in 1e-6 of the pixels."
+BY_RULE = (
+    "Classical methods: p > 0.5 where the saliency is above the threshold of the rule "
+    "in brackets (irstd_jax/classical/rules.py)."
+)
 
 
 def write(config, workdir, planned, costs):
@@ -37,6 +44,8 @@ def write(config, workdir, planned, costs):
         "table.tex": tables.latex(COLUMNS, blocks, notes(config, report)),
         "table.csv": tables.csv(*flat(report)),
     }
+    if config.form.source:
+        texts |= paper(config, report)
     for name, content in texts.items():
         files.write_text(workdir / name, content)
     files.write_json(workdir / "table.json", report)
@@ -55,7 +64,9 @@ def notes(config, report):
         "One seed: 95 % bootstrap interval over images in brackets; several: mean and "
         "standard deviation. Fa in 1e-6 of the pixels.",
         f"GMAC and ms: an image of {size} x {size}, alone, on {machine['device']} "
-        f"({machine['platform']}), jax {machine['jax']}.",
+        f"({machine['platform']}), jax {machine['jax']}; the body of a loop counts "
+        "once in GMAC.",
+        *[BY_RULE] * any(row["rule"] for row in report["rows"]),
         "Published: IoU / Pd / Fa, and in brackets what differs in its protocol.",
     ]
 
@@ -64,7 +75,7 @@ def gathered(config, planned, costs):
     """The JSON-able comparison: its protocol by set, and a row each system and set."""
     protocols, rows = {}, []
     for name in config.sets:
-        for system in config.systems:
+        for system in config.order:
             own = [job for job in planned if (job.system, job.set) == (system, name)]
             reports = [files.read_json(job.folder / "report.json") for job in own]
             protocols.setdefault(name, reports[0]["protocol"])
@@ -99,6 +110,7 @@ def row(config, own, reports, spent):
         "system": job.system,
         "set": job.set,
         "mode": chosen[0],
+        "rule": reports[0]["protocol"].get("rule"),
         "seeds": [other.seed for other in own],
         "steps": reports[0]["trained_steps"],
         "weights": reports[0]["protocol"]["weights"],
@@ -132,8 +144,10 @@ def words(protocol):
 
 def line(row):
     """The cells of a row, in the order of COLUMNS."""
+    # A saliency is known by its rule.
+    told = row["rule"] or row["mode"]
     return [
-        row["system"] if row["mode"] == ALONE else f"{row['system']} ({row['mode']})",
+        row["system"] if told == ALONE else f"{row['system']} ({told})",
         " ".join(map(str, row["seeds"])),
         *(spread(name, row["scores"][name]) for name in SHOWN),
         f"{row['parameters']:,}",
@@ -158,6 +172,45 @@ def claim(figure):
     differs = ", ".join(figure["differs"]) or "same protocol"
     title = literature.SOURCES[figure["source"]].title
     return f"{' / '.join(percent)} / {alarms} {title} ({differs})"
+
+
+# --- the form of a paper's table ------------------------------------------------------
+
+
+def paper(config, report):
+    """{file name: text}: one row a system, all sets side by side.
+
+    IoU and Pd in percent, Fa in 1e-6; in brackets what `form.source` reports, by the
+    names of its table and in the order of `form.metrics`.
+    """
+    source, names = config.form.source, config.form.metrics
+    found = {(row["system"], row["set"]): row for row in report["rows"]}
+    head = ["method", "description"]
+    head += [f"{data_set} {name}" for data_set in config.sets for name in names]
+    rows = []
+    for system in config.order:
+        title, family = literature.TITLES.get(
+            config.systems[system].published, (system, "")
+        )
+        own = [found[system, data_set] for data_set in config.sets]
+        cells = [beside(row, source, name) for row in own for name in names]
+        rows.append([title, family, *cells])
+    title = f"In the form of {literature.SOURCES[source].title}"
+    told = [f"In brackets: what it reports. {UNITS}", *notes(config, report)]
+    blocks = [(title, rows)]
+    return {
+        "paper.md": tables.markdown(head, blocks, told),
+        "paper.tex": tables.latex(head, blocks, told),
+    }
+
+
+def beside(row, source, name):
+    """One figure of a row, and that of a source in brackets."""
+    reported = [f[name] for f in row["published"] if f["source"] == source]
+    figures = [row["scores"][name]["mean"], *reported]
+    scale = 1e6 if name == "Fa" else 100
+    ours, *theirs = ["-" if f is None else f"{f * scale:.2f}" for f in figures]
+    return f"{ours} ({theirs[0]})" if theirs else ours
 
 
 def flat(report):

@@ -54,6 +54,28 @@ SOURCES = {
     ),
 }
 SETS = ("nuaa_sirst", "irstd1k", "nudt_sirst")
+# What tables call a system, and what kind they call it.
+TITLES = {
+    "acm": ("ACM", "CNN"),
+    "agpcnet": ("AGPCNet", "CNN"),
+    "alcnet": ("ALCNet", "CNN"),
+    "cimd": ("CIMD", "diffusion"),
+    "dnanet": ("DNANet", "CNN"),
+    "dnanet + Diff-Mosaic": ("DNANet + Diff-Mosaic", "CNN, augmented"),
+    "ipi": ("IPI", "low rank"),
+    "irstd_diff": ("IRSTD-Diff", "diffusion"),
+    "isnet": ("ISNet", "CNN"),
+    "medsegdiff": ("MedSegDiff", "diffusion"),
+    "mslstipt": ("MSLSTIPT", "low rank"),
+    "new_tophat": ("New Top-hat", "filter"),
+    "pstnn": ("PSTNN", "low rank"),
+    "segdiff": ("SegDiff", "diffusion"),
+    "tllcm": ("TLLCM", "local contrast"),
+    "tophat": ("Top-hat", "filter"),
+    "uiunet": ("UIU-Net", "CNN"),
+    "uiunet + Diff-Mosaic": ("UIU-Net + Diff-Mosaic", "CNN, augmented"),
+    "wslcm": ("WSLCM", "local contrast"),
+}
 # IoU %, Pd %, Fa 1e-6 of the sets in the order of SETS; () where none is given.
 TABLES = {
     "irstd_diff": {

@@ -69,8 +69,8 @@ class Protocol:
         by_rule = f", by the rule {self.rule}" if self.rule else ""
         return (
             f"A pixel is detected where p > {self.threshold:g}{by_rule}; targets are "
-            f"matched by the {self.matching} rule; an image without target and detection scores "
-            f"{EMPTY_SCORES[self.empty_rule]:g} in nIoU."
+            f"matched by the {self.matching} rule; an image without target and "
+            f"detection scores {EMPTY_SCORES[self.empty_rule]:g} in nIoU."
         )
 
     def _sampling(self):

@@ -1,8 +1,8 @@
 """What can be learnt: each task is `init`, `loss` and `predict` over its networks.
 
-A task that has nothing to descend on has in the place of `loss` a function `fit(samples)
--> (variables, {name: number})`, which looks at each training image once; its field
-`learns` says whether there is even that to do before it predicts.
+A task that has nothing to descend on has `fit(samples) -> (variables, {name: number})`
+in the place of `loss`: it looks at each training image once. Its field `learns` says
+whether there is even that to do before it predicts.
 
 Some tasks detect: `predict` gives maps of MODES, which are judged by masks. The others
 make images: they have `score(variables, batch, keys) -> ({name: (b,)}, {title: images

@@ -9,9 +9,9 @@ called "saliency" and not judged as one.
 The rule `deviations`, mean + k std, may have its k chosen on training images, by `fit`:
 that is all that can be learnt here. Else there is nothing to learn, and no weights.
 
-Methods see grey levels 0..255 of the whole image and say themselves what lies beyond its
-border, and rules take the extremes of the whole map: an image is neither padded to a
-canvas nor cut into tiles. That costs a program for each size of image, .3 to 3 s of a
+Methods see grey levels 0..255 of the whole image and say themselves what lies beyond
+its border, and rules take the extremes of the whole map: an image is neither padded to
+a canvas nor cut into tiles. That costs a program for each size of image, .6 to 3 s of a
 core, which JAX's cache keeps. Padding that leaves a method's result as it is exists for
 few of them: Top-hat ignores what is outside, TLLCM sees black there for one filter and
 the edge for another, and to the low-rank methods each pixel is an entry of a matrix.

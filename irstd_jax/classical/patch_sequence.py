@@ -189,12 +189,20 @@ def kept_values(values, size):
     ratios = values[:-1] / values[1:]
     ratios = jnp.where(jnp.arange(len(ratios)) < rank - 2, ratios, 0)
     drops = ratios > 50
-    kept = jnp.where(drops.any(), jnp.argmax(drops) + 1, rank)
+    kept = jnp.where(drops.any(), _before(~drops) + 1, rank)
     top = ratios.max()
     stands_out = (rank - 2) * top > 20 * (ratios.sum() - top)
     return jnp.where(
-        (rank > 2) & stands_out, jnp.minimum(kept, jnp.argmax(ratios) + 1), kept
+        (rank > 2) & stands_out, jnp.minimum(kept, _before(ratios < top) + 1), kept
     )
+
+
+def _before(condition):
+    """How many of (n,) hold before the first that does not.
+
+    An argmax of float64 can't be lowered within a program of float32.
+    """
+    return jnp.cumprod(condition, dtype=jnp.int32).sum()
 
 
 def _advance(tensor, words, inverse, weight, state):

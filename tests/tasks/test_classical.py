@@ -4,6 +4,7 @@ import functools
 import inspect
 import json
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -99,19 +100,22 @@ def test_predict_needs_nothing_trained_and_sees_whole_images(tmp_path):
     assert told["weights"] == "tophat_synthetic_tiny, learnt: nothing"
 
 
-def test_double_precision_within_a_program_of_single():
-    """The predictor's program holds PSTNN's float64 loop, and gives what it gives."""
+@pytest.mark.parametrize("name", sorted(set(recipe.METHODS) & classical.DOUBLE))
+def test_double_precision_within_a_program_of_single(name):
+    """The predictor's program holds a float64 loop, and gives what it gives alone."""
     y, x = np.mgrid[:36, :40]
     dot = 90 * np.exp(-((y - 17) ** 2 + (x - 22) ** 2) / 3)
     levels = np.rint(90 + 30 * np.sin(y / 17) + 20 * np.cos(x / 23) + dot)
     image = np.float32(levels / 255)[None, ..., None]
-    task = tasks.build(toy("pstnn"))
+    config = toy(name)
+    task = tasks.build(config)
     run = inference.predictor(task, keep=("saliency",))
     found = run(task.init(None), image, ["a"], 0)["saliency"]
-    saliency = classical.build("pstnn", side=12)(levels[None, ..., None])
+    fields = {k: v for k, v in config.model.items() if k != "dtype"}
+    saliency = classical.build(**fields)(levels[None, ..., None])
     expected = rules.graded(saliency, rules.build("peak"))
     assert found.dtype == np.float32 and found[0, 17, 22, 0] == 1
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     assert jax.numpy.ones(1).dtype == np.float32
 
 

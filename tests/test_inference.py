@@ -86,7 +86,11 @@ def test_the_weights_know_their_network(tmp_path):
         {
             "weights": "",
             "model": {"name": "irstd_diff", "channels": 64},
-            "task": {"parameterisation": "eps", "encoder_weight": 10.0},
+            "task": {
+                "name": "mask_diffusion",
+                "parameterisation": "eps",
+                "encoder_weight": 10.0,
+            },
             "data": {"channels": 3, "normalisation": "nuaa", "root": "data"},
         }
     )
@@ -99,7 +103,9 @@ def test_the_weights_know_their_network(tmp_path):
 
 def test_no_weights_says_how_to_get_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="train first"):
-        inference.trained(ConfigDict({"weights": ""}), tmp_path)
+        inference.trained(
+            ConfigDict({"weights": "", "task": {"name": "segmentation"}}), tmp_path
+        )
 
 
 def test_a_denoiser_that_means_something_else_is_refused(tmp_path):

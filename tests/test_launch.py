@@ -105,6 +105,24 @@ def test_predict_draws_samples_by_weights_alone(workdir, tmp_path):
     assert told["settings"]["samples"] == 3 and told["settings"]["tile"] == 64
 
 
+def test_a_classical_method_predicts_with_nothing_trained(tmp_path):
+    scene = np.random.default_rng(0).integers(0, 99, (32, 32), np.uint8)
+    scene[9:11, 20:22] = 255
+    Image.fromarray(scene).save(tmp_path / "scene.png")
+    code, out, err = finish(
+        launch(
+            "--mode=predict",
+            "--config=configs/classical.py:tophat",
+            f"--input={tmp_path / 'scene.png'}",
+            f"--output={tmp_path / 'out'}",
+        )
+    )
+    assert code == 0, err
+    told = json.loads((tmp_path / "out" / "detections.json").read_text())
+    (detection,) = told["images"]["scene.png"]["detections"]
+    assert detection["box"] == [9, 20, 11, 22] and detection["score"] > 0.5
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

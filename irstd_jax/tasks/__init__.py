@@ -1,8 +1,7 @@
 """What can be learnt: each task is `init`, `loss` and `predict` over its networks.
 
 A task that has nothing to descend on has `fit(samples) -> (variables, {name: number})`
-in the place of `loss`: it looks at each training image once. Its field `learns` says
-whether there is even that to do before it predicts.
+in the place of `loss`: it looks at each training image once.
 
 Some tasks detect: `predict` gives maps of MODES, which are judged by masks. The others
 make images: they have `score(variables, batch, keys) -> ({name: (b,)}, {title: images
@@ -54,8 +53,12 @@ def build(config, norm_axis=None):
 
 
 def learns(config):
-    """Whether the task of a config needs weights to predict."""
-    return getattr(build(config), "learns", True)
+    """Whether the task of a config needs weights to predict.
+
+    Nothing is built: it is the weights that know their network.
+    """
+    settings = config.task
+    return settings.name != "classical" or classical.chooses(settings)
 
 
 def quick(task, settings):

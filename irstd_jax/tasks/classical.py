@@ -47,7 +47,7 @@ class Classical:
     @property
     def learns(self):
         """Whether there is a k to choose, without which nothing is predicted."""
-        return self.rule == "deviations" and self.k is None
+        return chooses(self)
 
     @property
     def cut(self):
@@ -81,6 +81,11 @@ class Classical:
         pairs = ((np.asarray(look(s["image"])), s["mask"]) for s in samples)
         k, iou = rules.best_k(pairs)
         return self.init(None) | {"params": {"k": np.float32(k)}}, {"k": k, "IoU": iou}
+
+
+def chooses(settings):
+    """Whether the k of a block task, or of a task, is still to be chosen."""
+    return settings.rule == "deviations" and not settings.k
 
 
 def from_config(config, norm_axis=None):

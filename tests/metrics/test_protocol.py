@@ -8,8 +8,8 @@ from irstd_jax.metrics import Protocol
 
 SET = {"set": "nuaa_sirst", "split": "213/214", "part": "test", "count": 214}
 FIELDS = (
-    "set split part count hash size_rule threshold matching mask_rule seed sampler "
-    "steps samples ensemble weights empty_rule"
+    "set split part count hash size_rule threshold matching mask_rule rule seed "
+    "sampler steps samples ensemble weights empty_rule"
 ).split()
 
 
@@ -18,6 +18,12 @@ def test_the_block_goes_to_json_and_back():
     block = json.loads(json.dumps(protocol.as_dict()))
     assert list(block) == FIELDS
     assert Protocol(**block) == protocol
+
+
+def test_the_rule_of_a_saliency_is_told():
+    text = Protocol(**SET, hash="ab12", rule="peak").describe()
+    assert "p > 0.5, by the rule peak; targets" in text
+    assert "by the rule" not in Protocol(**SET, hash="ab12").describe()
 
 
 def test_the_description_names_what_moves_the_score():

@@ -13,7 +13,12 @@ from nbclient import NotebookClient
 from irstd_jax import platform
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
-NAMES = ("01_quickstart", "02_the_diffusion_process", "03_diff_mosaic")
+NAMES = (
+    "01_quickstart",
+    "02_the_diffusion_process",
+    "03_diff_mosaic",
+    "04_results",
+)
 ABSOLUTE = re.compile(r"""["'\s=(](/[a-z]+/|~/|[A-Z]:\\)""")
 ADDRESS = re.compile(r"https?://")
 
@@ -164,6 +169,30 @@ def test_the_diffusion_process(kernel):
     two = ("forward", "chain")
     drawing = [cell for cell, number in pictures.items() if number]
     assert len(drawing) >= 11 and all(pictures[cell] == 2 for cell in two)
+
+
+def test_results(kernel, tmp_path):
+    probe = """{
+        "code": code, "systems": sorted(own), "best": best,
+        "pairs": {f"{a} {b}": [float(d), *map(float, i)]
+                  for (a, b), (d, i) in pairs.items()},
+        "scores": {row["system"]: row["scores"]["IoU"]["mean"]
+                   for row in table["rows"]}}"""
+    pictures, told = execute("04_results", kernel, probe)
+    scores = told["scores"]
+    assert told["code"] == 0 and told["systems"] == sorted(scores)
+    assert scores[told["best"]] == max(scores.values())
+    for pair, (delta, low, high) in told["pairs"].items():
+        one, other = pair.split()
+        assert delta == pytest.approx(scores[one] - scores[other])
+        assert low <= delta <= high
+        assert told["pairs"][f"{other} {one}"][0] == -delta
+    assert {cell: n for cell, n in pictures.items() if n} == {
+        "tradeoff": 1,
+        "curves": 2,
+        "hard": 1,
+    }
+    assert (tmp_path / "runs" / "notebook_compare" / "table.tex").is_file()
 
 
 DRAWING = "parents methods steps mix share curves restore latents draw guide color"

@@ -178,10 +178,19 @@ def asked(job):
 
 
 def done(job):
-    """Whether a job has been judged, as it is asked for now."""
+    """Whether a job has been judged, as it is asked for now, and its report is there.
+
+    `--mode=evaluate` on the folder of a run would leave another one.
+    """
     path, weights = job.folder / ASKED, job.recipe.weights
     lacking = job.training and weights and not pathlib.Path(weights).is_file()
-    return path.exists() and not lacking and files.read_json(path) == asked(job)
+    return path.exists() and not lacking and files.read_json(path) == judged_as(job)
+
+
+def judged_as(job):
+    """What is kept of a judgement: what it was asked, and the digest of its report."""
+    report = job.folder / evaluate.REPORT
+    return asked(job) | {"report": store.digest(report) if report.is_file() else None}
 
 
 def finish(config, workdir, job):
@@ -231,7 +240,7 @@ def judge(job):
     report["mode"], report["trained_steps"] = shown, about.get("step")
     evaluate.write(job.folder, report, judged)
     comparison.write_masks(job.folder, masks)
-    files.write_json(job.folder / ASKED, asked(job))
+    files.write_json(job.folder / ASKED, judged_as(job))
 
 
 def cost(config, workdir, system):

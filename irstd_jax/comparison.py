@@ -77,7 +77,7 @@ def gathered(config, planned, costs):
     for name in config.sets:
         for system in config.order:
             own = [job for job in planned if (job.system, job.set) == (system, name)]
-            reports = [files.read_json(job.folder / "report.json") for job in own]
+            reports = [files.read_json(job.folder / evaluate.REPORT) for job in own]
             protocols.setdefault(name, reports[0]["protocol"])
             rows.append(row(config, own, reports, costs[system]))
     shared = ("set", "split", "part", "count", "hash", "size_rule", "threshold")
@@ -237,7 +237,7 @@ def figures(config, planned, report):
                 first.setdefault(job.system, job)
         curves = {}
         for system, job in first.items():
-            judged = files.read_json(job.folder / "report.json")
+            judged = files.read_json(job.folder / evaluate.REPORT)
             curves[system] = judged["curves"][judged["mode"]]
         drawn[f"roc.{name}.png"] = viz.roc(curves)
         drawn[f"pd_fa.{name}.png"] = viz.pd_fa(curves)

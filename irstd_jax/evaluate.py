@@ -19,6 +19,7 @@ from irstd_jax.progress import bar
 
 SHOWN = ("IoU", "nIoU", "precision", "recall", "F1", "Pd", "Fa", "Fa_reference", "AUC")
 PICTURES = 12
+REPORT = "report.json"
 
 
 class Judged(NamedTuple):
@@ -75,12 +76,12 @@ def score_images(config, workdir, task, variables, source, about):
         },
     }
     workdir = pathlib.Path(workdir)
-    files.write_json(workdir / "report.json", report)
+    files.write_json(workdir / REPORT, report)
     files.write_image(workdir / "pictures" / "test.png", viz.contact_sheet(rows))
     print(f"{len(source)} {config.evaluation.part} images, crops of {side} px")
     for name in means:
         print(f"{name:18}{means[name]:12.5f} +- {spread[name]:.5f} over images")
-    print(workdir / "report.json", workdir / "pictures" / "test.png", sep="\n")
+    print(workdir / REPORT, workdir / "pictures" / "test.png", sep="\n")
     return 0
 
 
@@ -242,13 +243,13 @@ def write(workdir, report, judged):
     workdir = pathlib.Path(workdir)
     pictures = workdir / "pictures"
     curves = report["curves"]
-    files.write_json(workdir / "report.json", report)
+    files.write_json(workdir / REPORT, report)
     drawn = {"roc.png": viz.roc(curves), "pd_fa.png": viz.pd_fa(curves)}
     drawn |= credence.pictures(report)
     drawn["test.png"] = viz.contact_sheet(judged.pictures)
     for name, drawing in drawn.items():
         files.write_image(pictures / name, drawing)
-    return [workdir / "report.json", *(pictures / name for name in drawn)]
+    return [workdir / REPORT, *(pictures / name for name in drawn)]
 
 
 def table(report):

@@ -111,6 +111,16 @@ def test_another_protocol_judges_again_without_training(workdir, tmp_path, monke
     assert rows(copy)["acm_fpn"]["scores"]["IoU"]["mean"] == pytest.approx(share)
 
 
+def test_a_report_of_another_evaluation_is_not_taken(workdir, tmp_path, monkeypatch):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    before = rows(copy)
+    report = copy / "runs" / "acm_fpn.synthetic.0" / "report.json"
+    report.write_text(report.read_text().replace('"IoU": ', '"IoU": 1', 1))
+    monkeypatch.setattr(train, "run", never)
+    assert compare.run(small(), copy) == 0
+    assert rows(copy)["acm_fpn"]["scores"] == before["acm_fpn"]["scores"]
+
+
 def test_another_recipe_is_not_judged_by_the_old_run(workdir):
     config = small()
     config.systems.acm_fpn.recipe.optimizer.learning_rate = 0.5

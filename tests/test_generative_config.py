@@ -129,7 +129,7 @@ def test_published_weights_by_a_recipe(network, tmp_path, monkeypatch):
     source, output = tmp_path / "theirs.npz", tmp_path / "ours.safetensors"
     np.savez(source, **{f"module.{k}": v for k, v in state_dict.items()})
     assert convert.run(config, tmp_path, source, output) == 0
-    using = generative.get_config("cimd,nuaa_sirst,tiny")  # the file knows better
+    using = generative.get_config("segdiff,nuaa_sirst,tiny")  # the file knows better
     using.weights = str(output)
     taken, variables, _ = inference.trained(using, tmp_path)
     assert (

@@ -436,7 +436,8 @@ def check(task):
     ):
         if value not in choices:
             raise ValueError(f"unknown {field} {value!r}; choose from {choices}")
-    if not task.network.estimates and "encoder" in (task.source, start):
+    estimates = getattr(task.network, "estimates", True)
+    if not estimates and "encoder" in (task.source, start):
         raise ValueError(
             "this network has no encoder's estimate to start at, or is built with "
             "conditional_encoder=False"

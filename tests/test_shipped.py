@@ -11,7 +11,8 @@ from irstd_jax.weights import box
 
 
 def test_predict_has_its_default():
-    assert box.default() == "general" and set(compare.SHIPPED) <= set(box.names())
+    assert box.default() == box.DEFAULT
+    assert {box.DEFAULT} <= set(compare.SHIPPED) <= set(box.names())
 
 
 def test_every_file_has_its_card_and_its_size():

@@ -122,5 +122,5 @@ def test_every_shipped_file_is_small_and_has_its_card():
 def test_the_default_is_there_or_none(tmp_path, monkeypatch):
     monkeypatch.setattr(box, "BOX", tmp_path)
     assert box.default() == ""
-    (tmp_path / "general.safetensors").touch()
-    assert box.default() == "general"
+    (tmp_path / f"{box.DEFAULT}.safetensors").touch()
+    assert box.default() == box.DEFAULT

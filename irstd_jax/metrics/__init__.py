@@ -59,7 +59,7 @@ class Settings:
     matching: str = "centroid"
     empty_rule: str = "one"
     bins: int = 1000
-    points: int = 20
+    points: int = 21
 
     def __post_init__(self):
         if not 0 <= self.threshold < 1:

@@ -91,17 +91,17 @@ def average_precision(counts):
 
 
 def grid(n):
-    """The thresholds of a Pd-Fa curve of n points: 0, and n - 1 even in log-odds.
+    """The thresholds of a Pd-Fa curve of n points, even in log-odds.
 
-    They cut the log-odds from -LOG_ODDS to LOG_ODDS into n equal parts; 1/2 is one of
-    them if n is even. Networks that learn by overlap are sure of nearly everything:
+    They cut the log-odds from -LOG_ODDS to LOG_ODDS into n + 1 equal parts; 1/2 is one
+    of them if n is odd. Networks that learn by overlap are sure of nearly everything:
     even steps of the probability would move their curve over its first bit alone.
     """
-    odds = np.linspace(-LOG_ODDS, LOG_ODDS, n + 1)[1:-1]
-    return np.append(0.0, 1 / (1 + np.exp(-odds)))
+    odds = np.linspace(-LOG_ODDS, LOG_ODDS, n + 2)[1:-1]
+    return 1 / (1 + np.exp(-odds))
 
 
-def sweep(probability, truth, rule="centroid", points=20):
+def sweep(probability, truth, rule="centroid", points=21):
     """Target counts of one image with a leading axis of `points` thresholds.
 
     probability (h, w) float64 in [0, 1], truth: its `targets.Components`.

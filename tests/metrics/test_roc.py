@@ -81,8 +81,8 @@ def test_a_sweep_is_the_counts_at_every_threshold(rule):
     rng = np.random.default_rng(1)
     probability = np.kron(rng.random((8, 8)), np.ones((3, 3))).round(1)
     truth = targets.components(rng.random((24, 24)) < 0.02)
-    swept = roc.sweep(probability, truth, rule, points=20)
-    for k, threshold in enumerate(roc.grid(20)):
+    swept = roc.sweep(probability, truth, rule, points=21)
+    for k, threshold in enumerate(roc.grid(21)):
         found = targets.components(probability > threshold)
         expected = targets.count(found, truth, rule)
         for name in targets.TargetCounts._fields:
@@ -91,12 +91,12 @@ def test_a_sweep_is_the_counts_at_every_threshold(rule):
 
 
 def test_thresholds_are_even_in_log_odds():
-    first, *rest = roc.grid(20)
-    assert first == 0 and len(rest) == 19 and rest[9] == 0.5
-    assert rest[0] < 0.002 and rest[-1] > 0.998
-    odds = np.log(rest) - np.log1p(-np.array(rest))
+    found = roc.grid(21)
+    assert len(found) == 21 and found[10] == 0.5
+    assert 0 < found[0] < 0.002 and 0.998 < found[-1] < 1
+    odds = np.log(found) - np.log1p(-found)
     np.testing.assert_allclose(np.diff(odds), np.diff(odds).mean())
-    assert roc.grid(1).tolist() == [0] and roc.grid(2).tolist() == [0, 0.5]
+    assert roc.grid(1).tolist() == [0.5]
 
 
 def test_equal_masks_are_matched_once(monkeypatch):
@@ -104,7 +104,7 @@ def test_equal_masks_are_matched_once(monkeypatch):
     inner = targets.count
     monkeypatch.setattr(targets, "count", lambda *a: calls.append(a) or inner(*a))
     mask = np.eye(16)
-    roc.sweep(mask * 0.5, targets.components(mask), points=20)
+    roc.sweep(mask * 0.5, targets.components(mask), points=21)
     assert len(calls) == 2
 
 

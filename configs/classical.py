@@ -61,16 +61,10 @@ class Method(NamedTuple):
 
 def get_config(argument="tophat"):
     """The recipe; see the module."""
-    names = argument.split(",")
-    if len(names) > 3:
-        raise ValueError(f"classical.py:{argument} is not METHOD[,DATASET[,VARIANT]]")
-    given = dict(zip(("method", "data set", "variant"), names, strict=False))
-    chosen = {"method": "tophat", "data set": "nuaa_sirst", "variant": ""} | given
-    choices = (METHODS, SPLITS, VARIANTS)
-    for (kind, name), known in zip(chosen.items(), choices, strict=True):
-        if name not in known:
-            raise ValueError(f"unknown {kind} {name!r}; choose from {sorted(known)}")
-    method, dataset, variant = chosen.values()
+    choices = {"method": METHODS, "data set": (*SPLITS, ""), "variant": VARIANTS}
+    usage = "METHOD[,DATASET[,VARIANT]]"
+    method, dataset, variant = common.words(argument, choices, usage, least=1)
+    dataset = dataset or "nuaa_sirst"
     config = recipe(method, dataset)
     VARIANTS[variant](config)
     if variant:
@@ -96,9 +90,7 @@ def recipe(method, dataset):
     config.evaluation.update({"batch_size": 1, "canvas_multiple": 1})
     config.predict.tile = 0
     if dataset == "synthetic":
-        config.data.size = 128
-        config.data.seed = 0
-        config.data.count = {"train": 200, "validation": 16, "test": 40}
+        common.on_scenes(config)
     return config
 
 

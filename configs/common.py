@@ -12,6 +12,35 @@ def variant_of(name, variants):
     return variants[name]
 
 
+def words(argument, choices, usage, least=2):
+    """The words of a recipe's argument, by commas, of which the last may lack.
+
+    Args:
+      argument: what stands behind FILE.py: on the command line.
+      choices: {kind of word: its choices}, in their order.
+      usage: how the argument is written, for the error.
+      least: how many words there must be.
+
+    Returns:
+      A word a kind, "" where it lacks.
+    """
+    given = argument.split(",")
+    if not least <= len(given) <= len(choices):
+        raise ValueError(f"{argument!r} is not {usage}")
+    given += [""] * (len(choices) - len(given))
+    for (kind, known), word in zip(choices.items(), given, strict=True):
+        if word not in known:
+            raise ValueError(f"unknown {kind} {word!r}; choose from {sorted(known)}")
+    return given
+
+
+def on_scenes(config):
+    """Generated scenes of 128 px: 200 to learn from, 40 to be judged by."""
+    config.data.size = 128
+    config.data.seed = 0
+    config.data.count = {"train": 200, "validation": 16, "test": 40}
+
+
 def recipe(name, dataset, split):
     """The blocks that every task has; `task` and `model` are still to come.
 

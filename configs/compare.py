@@ -12,8 +12,8 @@ of its own steps on this machine, the last step is judged at native size, and no
 chosen. 0 minutes: as many steps as the recipe has. Weights that are there already are
 judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. What
 is cut goes on by the same command. Classical methods learn nothing and are judged once,
-by the rule `peak`, to which published rows come nearest. Variants (run so far: `shipped`,
-most of `ablations`, of the first some systems, and `tiny`):
+by the rule `peak`, to which published rows come nearest. Variants (run so far are
+`shipped`, most of `ablations`, some systems of the first, and `tiny`):
 
   (none)     the networks by their `small` recipes, 10 minutes each, and the classical
              methods

@@ -72,19 +72,9 @@ class Detector(NamedTuple):
 
 def get_config(argument="acm_unet,nuaa_sirst"):
     """The recipe; see the module."""
-    names = argument.split(",")
-    if len(names) not in (2, 3):
-        raise ValueError(
-            f"detector.py:{argument} is not NETWORK,DATASET or NETWORK,DATASET,VARIANT"
-        )
-    network, dataset, variant = (*names, "")[:3]
-    for kind, name, choices in (
-        ("network", network, DETECTORS),
-        ("data set", dataset, DATASETS),
-        ("variant", variant, VARIANTS),
-    ):
-        if name not in choices:
-            raise ValueError(f"unknown {kind} {name!r}; choose from {sorted(choices)}")
+    choices = {"network": DETECTORS, "data set": DATASETS, "variant": VARIANTS}
+    usage = "NETWORK,DATASET or NETWORK,DATASET,VARIANT"
+    network, dataset, variant = common.words(argument, choices, usage)
     config = recipe(network, dataset)
     VARIANTS[variant](config)
     if variant:
@@ -135,9 +125,7 @@ def recipe(network, dataset):
     )
     config.validation.choose = "last"
     if dataset == "synthetic":
-        config.data.size = 128
-        config.data.seed = 0
-        config.data.count = {"train": 200, "validation": 16, "test": 40}
+        common.on_scenes(config)
     return config
 
 

@@ -147,20 +147,9 @@ TASK = {
 
 def get_config(argument="segdiff,nuaa_sirst"):
     """The recipe; see the module."""
-    names = argument.split(",")
-    if len(names) not in (2, 3):
-        raise ValueError(
-            f"generative.py:{argument} is not NETWORK,DATASET or "
-            "NETWORK,DATASET,VARIANT"
-        )
-    network, dataset, variant = (*names, "")[:3]
-    for kind, name, choices in (
-        ("network", network, MODELS),
-        ("data set", dataset, DATASETS),
-        ("variant", variant, VARIANTS),
-    ):
-        if name not in choices:
-            raise ValueError(f"unknown {kind} {name!r}; choose from {sorted(choices)}")
+    choices = {"network": MODELS, "data set": DATASETS, "variant": VARIANTS}
+    usage = "NETWORK,DATASET or NETWORK,DATASET,VARIANT"
+    network, dataset, variant = common.words(argument, choices, usage)
     config = VARIANTS[variant](network, dataset)
     config.name = "_".join(filter(None, (network, dataset, variant)))
     return config

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from irstd_jax.models import conditional_encoder
 from irstd_jax.models.conditional_encoder import ConditionalEncoder
+from irstd_jax.models.layers import check_channels
 from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
@@ -99,10 +100,7 @@ class IRSTDDiff(nn.Module):
             encoder_heights has entries.
         """
         b, h, w, c = image.shape
-        if c != self.image_channels:
-            raise ValueError(
-                f"image_channels={self.image_channels}, but {image.shape=}"
-            )
+        check_channels(image, image_channels=self.image_channels)
         if not self.conditional_encoder:
             return None, None
         feature, logits = self.encoder(self.pad(image), train)

@@ -48,6 +48,16 @@ def log_odds(prior):
     return math.log(prior / (1 - prior))
 
 
+def check_channels(image, **field):
+    """Refuses an image (b, h, w, c) whose c is not what a network's field says.
+
+    The field goes by its own name: check_channels(image, in_channels=3).
+    """
+    ((name, channels),) = field.items()
+    if image.shape[-1] != channels:
+        raise ValueError(f"{name}={channels}, but {image.shape=}")
+
+
 class Conv(nn.Module):
     """A convolution padded by (kernel // 2) * dilation on all sides, NHWC.
 

@@ -23,7 +23,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, Dense, ResidualBlock, log_odds
+from irstd_jax.models.layers import (
+    Conv,
+    ConvNorm,
+    Dense,
+    ResidualBlock,
+    check_channels,
+    log_odds,
+)
 from irstd_jax.models.unet import sinusoids
 from irstd_jax.ops import haar, resize
 
@@ -142,10 +149,7 @@ class RealtimeDiff(nn.Module):
             levels, enlarged.
         """
         b, h, w, c = image.shape
-        if c != self.image_channels:
-            raise ValueError(
-                f"image_channels={self.image_channels}, but {image.shape=}"
-            )
+        check_channels(image, image_channels=self.image_channels)
         x = resize.pad_to_multiple(image, self.multiple)
         feature, *deeper = self.encoder(self.bands(x), None, train)
         sides = [

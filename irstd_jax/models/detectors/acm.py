@@ -25,7 +25,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.detectors import trunk
-from irstd_jax.models.layers import ConvNorm, ConvTranspose, gate
+from irstd_jax.models.layers import (
+    ConvNorm,
+    ConvTranspose,
+    check_channels,
+    gate,
+)
 from irstd_jax.ops import resize
 
 # Which gates see the mean over the image: (D, U).
@@ -162,8 +167,7 @@ class ACM(nn.Module):
                     f"unknown {field} {getattr(self, field)!r}; choose from "
                     f"{sorted(choices)}"
                 )
-        if image.shape[-1] != self.in_channels:
-            raise ValueError(f"in_channels={self.in_channels}, but {image.shape=}")
+        check_channels(image, in_channels=self.in_channels)
         if len(self.channels) != 4 or min(self.channels) < 4:
             raise ValueError(
                 f"channels must be four widths of 4 or more, not {self.channels}"

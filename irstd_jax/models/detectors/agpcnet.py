@@ -24,7 +24,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.detectors import trunk
-from irstd_jax.models.layers import Conv, ConvNorm, gate
+from irstd_jax.models.layers import (
+    Conv,
+    ConvNorm,
+    check_channels,
+    gate,
+)
 from irstd_jax.ops import resize
 
 BLOCKS = 2  # residual blocks a level, of ResNet-18
@@ -205,8 +210,7 @@ class AGPCNet(nn.Module):
         return 8 * (max(self.scales) - 1) + 1
 
     def check(self, image):
-        if image.shape[-1] != self.in_channels:
-            raise ValueError(f"in_channels={self.in_channels}, but {image.shape=}")
+        check_channels(image, in_channels=self.in_channels)
         narrowest = REDUCTION * BOTTLENECK
         if len(self.channels) != 5 or self.channels[-1] < narrowest:
             raise ValueError(

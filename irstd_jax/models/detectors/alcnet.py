@@ -24,7 +24,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.detectors import trunk
-from irstd_jax.models.layers import ConvNorm, batch_norm, gate
+from irstd_jax.models.layers import (
+    ConvNorm,
+    batch_norm,
+    check_channels,
+    gate,
+)
 from irstd_jax.ops import resize
 
 AXES = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -100,8 +105,7 @@ class ALCNet(nn.Module):
         return resize.crop(x, h, w)
 
     def check(self, image):
-        if image.shape[-1] != self.in_channels:
-            raise ValueError(f"in_channels={self.in_channels}, but {image.shape=}")
+        check_channels(image, in_channels=self.in_channels)
         if len(self.channels) != 3 or min(self.channels) < 4:
             raise ValueError(
                 f"channels must be three widths of 4 or more, not {self.channels}"

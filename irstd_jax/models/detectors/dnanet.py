@@ -20,7 +20,12 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, log_odds
+from irstd_jax.models.layers import (
+    Conv,
+    ConvNorm,
+    check_channels,
+    log_odds,
+)
 from irstd_jax.ops import resize
 
 WIDTHS = {
@@ -178,5 +183,4 @@ class DNANet(nn.Module):
                 f"give three widths or more, not {self.widths}, and as many numbers of "
                 f"blocks but one, not {self.depths}"
             )
-        if image.shape[-1] != self.in_channels:
-            raise ValueError(f"in_channels={self.in_channels}, but {image.shape=}")
+        check_channels(image, in_channels=self.in_channels)

@@ -34,6 +34,7 @@ from irstd_jax.models.layers import (
     ConvNorm,
     ConvTranspose,
     batch_norm,
+    check_channels,
     uniform,
 )
 from irstd_jax.ops import between, edges, resize
@@ -194,8 +195,7 @@ class ISNet(nn.Module):
         return {"dtype": self.dtype, "axis": self.norm_axis}
 
     def check(self, image):
-        if image.shape[-1] != self.in_channels:
-            raise ValueError(f"in_channels={self.in_channels}, but {image.shape=}")
+        check_channels(image, in_channels=self.in_channels)
         if len(self.channels) != 4 or min(self.channels) < 4:
             raise ValueError(
                 f"channels must be four widths of 4 or more, not {self.channels}"

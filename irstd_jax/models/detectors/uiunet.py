@@ -19,7 +19,13 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import Conv, ConvNorm, gate, log_odds
+from irstd_jax.models.layers import (
+    Conv,
+    ConvNorm,
+    check_channels,
+    gate,
+    log_odds,
+)
 from irstd_jax.models.rsu import RSU
 from irstd_jax.ops import resize
 
@@ -133,5 +139,4 @@ class UIUNet(nn.Module):
             )
         if self.channels < 4 or self.channels % 4:
             raise ValueError(f"channels must divide by 4, not {self.channels}")
-        if image.shape[-1] != self.in_channels:
-            raise ValueError(f"in_channels={self.in_channels}, but {image.shape=}")
+        check_channels(image, in_channels=self.in_channels)

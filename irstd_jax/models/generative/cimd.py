@@ -23,6 +23,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.generative.latent import GaussianEncoder
+from irstd_jax.models.layers import check_channels
 from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
@@ -82,10 +83,7 @@ class CIMD(nn.Module):
 
     def condition(self, image, train=False):
         """(None, None): nothing depends on the image alone."""
-        if image.shape[-1] != self.image_channels:
-            raise ValueError(
-                f"image_channels={self.image_channels}, but {image.shape=}"
-            )
+        check_channels(image, image_channels=self.image_channels)
         return None, None
 
     def denoise(self, x_t, t, image, feature, train=False):

@@ -26,7 +26,11 @@ import jax
 import jax.numpy as jnp
 
 from irstd_jax.models.generative.calibration import CalibrationUNet
-from irstd_jax.models.layers import Conv, uniform
+from irstd_jax.models.layers import (
+    Conv,
+    check_channels,
+    uniform,
+)
 from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
@@ -109,10 +113,7 @@ class MedSegDiff(nn.Module):
           logits: (b, h, w, 1) float32, the calibration map.
         """
         b, h, w, c = image.shape
-        if c != self.image_channels:
-            raise ValueError(
-                f"image_channels={self.image_channels}, but {image.shape=}"
-            )
+        check_channels(image, image_channels=self.image_channels)
         if self.highway:
             return None, None
         image = self.pad(image)

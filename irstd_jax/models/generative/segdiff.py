@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.generative.rrdb import RRDB
+from irstd_jax.models.layers import check_channels
 from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
@@ -83,10 +84,7 @@ class SegDiff(nn.Module):
           image: (b, h, w, image_channels), normalised.
           train: changes nothing, here as in `denoise`.
         """
-        if image.shape[-1] != self.image_channels:
-            raise ValueError(
-                f"image_channels={self.image_channels}, but {image.shape=}"
-            )
+        check_channels(image, image_channels=self.image_channels)
         return self.rrdb(self.pad(image)), None
 
     def denoise(self, x_t, t, image, feature, train=False):

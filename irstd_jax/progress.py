@@ -18,7 +18,8 @@ def bar(iterable=None, file=None, **fields):
       fields: of tqdm: total, initial, unit, desc.
     """
     file = sys.stderr if file is None else file
-    moving = file.isatty() or "ipykernel" in sys.modules
+    notebook = type(file).__module__.startswith("ipykernel")
+    moving = notebook or file.isatty()
     return tqdm(
         iterable,
         file=file if moving else Lines(file),

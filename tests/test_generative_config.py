@@ -52,7 +52,7 @@ def test_a_toy_has_a_loss_and_maps(network):
     assert jax.tree.structure(aux["batch_stats"]) == jax.tree.structure(
         variables["batch_stats"]
     )
-    modes = tasks.MODES if network == "medsegdiff" else ("diffusion",)
+    modes = tasks.PROBABILITIES if network == "medsegdiff" else ("diffusion",)
     assert set(maps) == {"samples", *modes}
     assert config.predict.mode in maps
 

@@ -225,7 +225,7 @@ def test_prediction_is_the_function_at_noise(teacher, batch):
     variables = made.init(jax.random.key(0), teacher=teacher)
     predict = jax.jit(made.predict)
     found = predict(variables, batch, keys())
-    assert set(found) == {"samples", *tasks.MODES}
+    assert set(found) == {"samples", *tasks.PROBABILITIES}
     feature, logits = Toy().apply(teacher, batch["image"], method="condition")
     f = made.function(teacher, batch["image"], feature)
     for number in range(2):

@@ -4,9 +4,9 @@
 
 The first file is what the others are held against. For each .onnx file a copy with
 convolutions in int8 is made and timed, too (post-training, static, a scale a channel,
-ranges of generated scenes, by onnxruntime.quantization). Batch 1, of the files' size;
-processor time and not wall time, so that other work on the machine disturbs little:
-pin it to one core (`taskset -c 0`), where the two are the same.
+ranges of generated scenes, by onnxruntime.quantization). Batch 1, of the files' size.
+Processor time: pin it to one core (`taskset -c 0`), on an idle machine. Beside other
+work it varied by a factor of two.
 """
 
 import json

@@ -22,11 +22,12 @@ irstd1k, synthetic. The rule makes a mask of a saliency (irstd_jax/classical/rul
 It moves IoU by a factor of 1.5 to 3. LCM, which answers to a flat background with its
 grey level, wants `deviations`.
 
-Seconds of a core for an image of 240 x 320, and for the program of each size, which
-JAX's cache keeps: Top-hat .002 and .6, New Top-hat .003 and .7, LCM .007 and 1.5, MPCM
-.006 and 2.4, TLLCM .07 and .9, WSLCM .1 and 2.6, PSTNN .1 and 3.2, mslstipt_image 1.7
-and 3.6, IPI 24 and 2.6. So NUAA-SIRST, 214 test images of 198 sizes, takes a minute to
-ten the first time, and more than an hour by IPI.
+CPU seconds, roughly, of a core with much other work, for an image of 240 x 320, and for
+the program of each size, which JAX's cache keeps: Top-hat .002 and .6, New Top-hat .003
+and .7, LCM .007 and 1.5, MPCM .006 and 2.4, TLLCM .07 and .9, WSLCM .1 and 2.6, PSTNN
+.1 and 3.2, mslstipt_image 1.7 and 3.6, IPI 24 and 2.6. The 214 test images of
+NUAA-SIRST have 198 sizes: minutes for the first time are to be expected, and more than
+an hour by IPI. Of whole sets only Top-hat has been run.
 
 Variants: (none); small, the same; tiny, generated scenes of 32 px for tests.
 """

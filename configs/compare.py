@@ -209,7 +209,7 @@ def network(name, variant):
         return system(nuaa_sirst.get_config(own), name)
     if name in GENERATIVE:
         recipe = generative.get_config(f"{name},nuaa_sirst,{own}")
-        return system(recipe, GENERATIVE[name])
+        return system(recipe, generative.SEGMENTERS[name].cited)
     recipe = detector.get_config(f"{name},nuaa_sirst,{variant}")
     return system(recipe, detector.DETECTORS[name].cited)
 
@@ -232,10 +232,8 @@ def rules():
     for name in classical.METHODS:
         for rule in RULES:
             block = method(name)
-            fields = {"task.rule": rule}
-            found[f"{name}_{rule}"] = block | {
-                "recipe": changed(block["recipe"], fields)
-            }
+            recipe = changed(block["recipe"], {"task.rule": rule})
+            found[f"{name}_{rule}"] = block | {"recipe": recipe}
     return found
 
 
@@ -288,8 +286,7 @@ def changed(config, fields):
     return config
 
 
-# Our name: that in the papers' tables.
-GENERATIVE = {"segdiff": "segdiff", "medsegdiff": "medsegdiff", "cimd_256": "cimd"}
+GENERATIVE = [name for name, row in generative.SEGMENTERS.items() if row.cited]
 TOYS = ("tophat", "lcm")  # the cheapest methods
 # Name in the box: its recipe.
 SHIPPED = {

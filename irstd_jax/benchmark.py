@@ -156,7 +156,8 @@ def inference_programs(config, task, variables):
     mode = config.predict.mode if "predict" in config else None
     b = settings.batch_size
     noise_key, prepare = jax.random.key(0), pipeline.preparation(config.data).image
-    image = np.stack([prepare(s["image"]) for s in drawn(b, settings.size)])
+    made = synthetic.scenes(b, (settings.size, settings.size))
+    image = np.stack([prepare(scene["image"]) for scene in made])
     keys = image_keys([str(number) for number in range(b)])
 
     def predict(variables, image, keys):
@@ -297,17 +298,11 @@ def end_to_end(config, sample, variables):
 def scenes(folder, count, size):
     """Writes generated scenes as 8-bit PNG files; {path: name}."""
     names = {}
-    for number, scene in enumerate(drawn(count, size)):
+    for number, scene in enumerate(synthetic.scenes(count, (size, size))):
         path = pathlib.Path(folder) / f"{number}.png"
         files.write_image(path, np.uint8(np.rint(scene["image"][..., 0] * 255)))
         names[path] = path.stem
     return names
-
-
-def drawn(count, size):
-    """Generated scenes, one after the other."""
-    for number in range(count):
-        yield synthetic.scene(np.random.default_rng(number), size=(size, size))
 
 
 COLUMNS = {

@@ -170,8 +170,7 @@ def converted(detect, size, config, suffix):
 
 def scenes(size):
     """Three generated images, (3, h, w, 1)."""
-    made = [synthetic.scene(np.random.default_rng(i), tuple(size)) for i in range(3)]
-    return np.stack([scene["image"] for scene in made])
+    return np.stack([s["image"] for s in synthetic.scenes(3, tuple(size))])
 
 
 def own(config, task, variables, images):

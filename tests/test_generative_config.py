@@ -18,7 +18,7 @@ from irstd_jax.training import optimizer
 
 @pytest.mark.parametrize("variant", sorted(generative.VARIANTS))
 @pytest.mark.parametrize("dataset", sorted(generative.DATASETS))
-@pytest.mark.parametrize("network", sorted(generative.MODELS))
+@pytest.mark.parametrize("network", sorted(generative.SEGMENTERS))
 def test_every_combination_makes_its_parts(network, dataset, variant):
     config = generative.get_config(f"{network},{dataset},{variant}")
     task = tasks.build(config)
@@ -29,7 +29,7 @@ def test_every_combination_makes_its_parts(network, dataset, variant):
     assert bool(task.vlb_weight) == (network != "segdiff")
 
 
-@pytest.mark.parametrize("network", sorted(generative.MODELS))
+@pytest.mark.parametrize("network", sorted(generative.SEGMENTERS))
 def test_networks_are_the_published_ones(network):
     published = models.build(network)
     made = tasks.build(generative.get_config(f"{network},nudt_sirst")).network

@@ -184,6 +184,12 @@ def targeted(rng, frame, count, clutter_ratio):
     return added[body], mask[body]
 
 
+def scenes(count, size):
+    """The first so many scenes of (h, w), one after the other, always the same."""
+    for number in range(count):
+        yield scene(np.random.default_rng(number), size)
+
+
 def scene(
     rng,
     size=(128, 128),

@@ -13,10 +13,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irstd_jax.models import conditional_encoder
+from irstd_jax.models import conditional_encoder, unet
 from irstd_jax.models.conditional_encoder import ConditionalEncoder
 from irstd_jax.models.layers import check_channels
-from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
 
@@ -60,15 +59,7 @@ class IRSTDDiff(nn.Module):
 
     def setup(self):
         self.check()
-        self.unet = UNet(
-            self.channels,
-            tuple(self.channel_mult),
-            self.num_res_blocks,
-            self.num_heads,
-            tuple(self.attention_downsamplings),
-            self.remat,
-            self.dtype,
-        )
+        self.unet = unet.UNet(**unet.fields(self))
         if self.conditional_encoder:
             self.encoder = ConditionalEncoder(
                 self.encoder_channels,

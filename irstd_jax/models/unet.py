@@ -87,6 +87,13 @@ class Attention(nn.Module):
         return x + Dense(c, zero=True, dtype=self.dtype, name="proj")(y)
 
 
+def fields(network):
+    """The fields of a `UNet` that a network around one has under the same names."""
+    names = "channels channel_mult num_res_blocks num_heads attention_downsamplings"
+    names = *names.split(), "remat", "dtype"
+    return {name: getattr(network, name) for name in names}
+
+
 class UNet(nn.Module):
     """x (b, h, w, c), t (b,) -> (b, h, w, out_channels) float32.
 

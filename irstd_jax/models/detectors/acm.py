@@ -25,12 +25,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.detectors import trunk
-from irstd_jax.models.layers import (
-    ConvNorm,
-    ConvTranspose,
-    check_channels,
-    gate,
-)
+from irstd_jax.models.layers import ConvNorm, ConvTranspose, check_channels, gate
 from irstd_jax.ops import resize
 
 # Which gates see the mean over the image: (D, U).

@@ -24,12 +24,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.detectors import trunk
-from irstd_jax.models.layers import (
-    Conv,
-    ConvNorm,
-    check_channels,
-    gate,
-)
+from irstd_jax.models.layers import Conv, ConvNorm, check_channels, gate
 from irstd_jax.ops import resize
 
 BLOCKS = 2  # residual blocks a level, of ResNet-18

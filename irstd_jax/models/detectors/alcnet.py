@@ -24,12 +24,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from irstd_jax.models.detectors import trunk
-from irstd_jax.models.layers import (
-    ConvNorm,
-    batch_norm,
-    check_channels,
-    gate,
-)
+from irstd_jax.models.layers import ConvNorm, batch_norm, check_channels, gate
 from irstd_jax.ops import resize
 
 AXES = ((0, 1), (1, 0), (1, 1), (1, -1))

@@ -20,12 +20,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from irstd_jax.models.layers import (
-    Conv,
-    ConvNorm,
-    check_channels,
-    log_odds,
-)
+from irstd_jax.models.layers import Conv, ConvNorm, check_channels, log_odds
 from irstd_jax.ops import resize
 
 WIDTHS = {

@@ -22,9 +22,9 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from irstd_jax.models import unet
 from irstd_jax.models.generative.latent import GaussianEncoder
 from irstd_jax.models.layers import check_channels
-from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
 
@@ -58,14 +58,8 @@ class CIMD(nn.Module):
     estimates = False  # of the mask, by `condition`
 
     def setup(self):
-        self.unet = UNet(
-            self.channels,
-            tuple(self.channel_mult),
-            self.num_res_blocks,
-            self.num_heads,
-            tuple(self.attention_downsamplings),
-            self.remat,
-            self.dtype,
+        self.unet = unet.UNet(
+            **unet.fields(self),
             out_channels=2,
             scale_shift=False,
             groups=self.groups,

@@ -25,13 +25,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from irstd_jax.models import unet
 from irstd_jax.models.generative.calibration import CalibrationUNet
-from irstd_jax.models.layers import (
-    Conv,
-    check_channels,
-    uniform,
-)
-from irstd_jax.models.unet import UNet
+from irstd_jax.models.layers import Conv, check_channels, uniform
 from irstd_jax.ops import resize
 
 BRIDGES = ("learnt", "random")
@@ -76,14 +72,8 @@ class MedSegDiff(nn.Module):
 
     def setup(self):
         self.check()
-        self.unet = UNet(
-            self.channels,
-            tuple(self.channel_mult),
-            self.num_res_blocks,
-            self.num_heads,
-            tuple(self.attention_downsamplings),
-            self.remat,
-            self.dtype,
+        self.unet = unet.UNet(
+            **unet.fields(self),
             out_channels=2,
             scale_shift=False,
             groups=self.groups,

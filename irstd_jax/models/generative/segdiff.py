@@ -16,9 +16,9 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from irstd_jax.models import unet
 from irstd_jax.models.generative.rrdb import RRDB
 from irstd_jax.models.layers import check_channels
-from irstd_jax.models.unet import UNet
 from irstd_jax.ops import resize
 
 
@@ -52,14 +52,8 @@ class SegDiff(nn.Module):
     estimates = False  # of the mask, by `condition`
 
     def setup(self):
-        self.unet = UNet(
-            self.channels,
-            tuple(self.channel_mult),
-            self.num_res_blocks,
-            self.num_heads,
-            tuple(self.attention_downsamplings),
-            self.remat,
-            self.dtype,
+        self.unet = unet.UNet(
+            **unet.fields(self),
             scale_shift=False,
             groups=self.groups,
         )

@@ -325,7 +325,7 @@ def tiny(config):
     config.data.resize = 0
     config.sampling.update({"sampler": "ddim", "steps": 2})
     config.validation.steps = 2
-    config.optimizer.update({"ema": 0.9, "flat": True})  # flat: it compiles sooner
+    config.optimizer.ema = 0.9
     brief(config)
 
 
@@ -336,7 +336,7 @@ def brief(config):
     config.evaluate_every = 2
     config.checkpoint_every = 2
     config.data.update({"batch_size": 8, "crop": 32, "threads": 1})
-    config.optimizer.warmup = 0
+    config.optimizer.update({"warmup": 0, "flat": True})  # flat: it compiles sooner
     config.validation.images = 2
     config.evaluation.update(
         {"size": 32, "batch_size": 8, "canvas_multiple": 32, "bootstrap": 20}

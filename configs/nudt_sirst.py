@@ -6,8 +6,8 @@
 The paper reports IoU 92.14, Pd 98.12 %, Fa 1.08e-6 (Table III) on 1062 / 265 images
 whose list was never published; the published split is 663 / 664, the default here, and
 `random_80_20` names a deterministic 1062 / 265 of ours. Variants: `realtime`, a network
-for CPUs, `accurate`, a wider one, `small`, `tiny`. The masks of this set are exact to the
-pixel, and those of zoomed images are not: `accurate` learns without zoom.
+for CPUs, `accurate`, a wider one, `small`, `tiny`. The masks of this set are exact to
+the pixel, and those of zoomed images are not: `accurate` learns without zoom.
 """
 
 from configs import common

@@ -40,8 +40,7 @@ def golden_root():
     return folder("IRSTD_GOLDEN", "../shared/golden", "reference outputs")
 
 
-# Files that take minutes begin first, so that no worker is left alone with them. What
-# test_configs.py compiles while one begins with test_notebooks.py, both need.
+# Files that take minutes begin first, so that no worker is left alone with them.
 SLOW = (
     "test_notebooks.py",
     "test_launch.py",

@@ -2,19 +2,23 @@
 
 import importlib
 
-import jax
 import pytest
 
 from configs import common
-from irstd_jax import data, tasks, train
+from irstd_jax import data, models, tasks, train
 from irstd_jax.data import pipeline
 
-KEY = jax.random.key(0)
 RECIPES = ("irstd1k", "nuaa_sirst", "nudt_sirst")
 
 
 def recipe(name, variant=""):
     return importlib.import_module(f"configs.{name}").get_config(variant)
+
+
+def by_default(block):
+    """Whether a recipe's network is the one that its name alone builds."""
+    network = models.build(block.name)
+    return models.build(**block).clone(dtype=network.dtype) == network
 
 
 @pytest.mark.parametrize("variant", sorted(common.VARIANTS))
@@ -53,8 +57,8 @@ def test_the_paper_is_the_default():
     assert not any(
         value for key, value in config.data.augment.items() if key != "scale"
     )
-    shapes = jax.eval_shape(task.init, jax.random.key(0))["params"]
-    assert sum(x.size for x in jax.tree.leaves(shapes)) == 39_559_317
+    # Its size is counted by models/test_irstd_diff.py.
+    assert by_default(config.model)
 
 
 def test_an_unknown_variant_lists_the_others():
@@ -62,9 +66,10 @@ def test_an_unknown_variant_lists_the_others():
         recipe("nudt_sirst", "huge")
 
 
-def test_the_tiny_variant_trains_and_validates(data_root, tmp_path):
-    """On real images; test_notebooks.py trains the quick start by the same programs."""
-    config = recipe("nuaa_sirst", "tiny")
+def test_the_realtime_recipe_trains_and_validates_on_real_images(data_root, tmp_path):
+    config = recipe("nuaa_sirst", "realtime")
+    config.model.update(recipe("general", "tiny").model)
+    common.brief(config)
     config.data.root = str(data_root)
     config.evaluation.at_end = False
     assert train.run(config, tmp_path) == 0
@@ -87,23 +92,17 @@ def test_a_prior_makes_its_task(name, variant):
 
 
 def test_the_published_priors():
-    """Stable Diffusion 2.1, DiffBIR's SwinIR and its control, by their shapes."""
+    """Stable Diffusion 2.1, DiffBIR's SwinIR and its control.
 
-    def count(tree):
-        return sum(x.size for x in jax.tree.leaves(tree))
-
-    def shapes(name, **parts):
-        task = tasks.build(recipe(f"diff_mosaic.{name}"))
-        return jax.eval_shape(lambda key, parts: task.init(key, **parts), KEY, parts)
-
-    restorer, first = shapes("pixel_prior"), shapes("autoencoder")
-    prior = shapes("latent_prior", autoencoder=first)
-    whole = shapes("control", unet=prior, restorer=restorer)
-    assert count(whole["params"]) == 363_153_280
-    frozen = whole["frozen"]
-    assert count(frozen["unet"]) == 865_910_724
-    assert count(frozen["autoencoder"]["params"]) == 83_653_863
-    assert count(frozen["restorer"]["params"]) == 15_792_587
+    They are the networks' own defaults, whose sizes the tests of models/ count.
+    """
+    whole = recipe("diff_mosaic.control")
+    blocks = (whole.model, whole.unet, whole.autoencoder, whole.restorer)
+    names = ("control_net", "latent_unet", "autoencoder_kl", "swinir")
+    for block, name in zip(blocks, names, strict=True):
+        assert block.name == name and by_default(block)
+    for name in ("pixel_prior", "autoencoder", "latent_prior"):
+        assert recipe(f"diff_mosaic.{name}").model in blocks
 
 
 def test_released_sampling_is_the_default():

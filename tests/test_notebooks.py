@@ -46,6 +46,9 @@ def kernel(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, str(tmp_path / folder))
     monkeypatch.setenv("IRSTD_TOY", "1")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    # A step for one device compiles in three quarters of the time.
+    flags = platform.cpu_flags(quick=True)
+    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
     return "python3"
 
 
@@ -94,12 +97,8 @@ def test_equations_are_numbered_in_order():
         assert set(in_dollars) <= set(found)  # what is referred to is there
 
 
-# First, so that the quick start finds what test_configs.py has compiled meanwhile.
-def test_diff_mosaic(kernel, tmp_path, monkeypatch):
-    # Four trainings and a sampler: nearly all of the time is compilation.
-    flags = platform.cpu_flags(quick=True)
-    flags.append("--xla_force_host_platform_device_count=1")
-    monkeypatch.setenv("XLA_FLAGS", " ".join(flags))
+# Four trainings and a sampler: nearly all of the time is compilation.
+def test_diff_mosaic(kernel, tmp_path):
     probe = """{
         "whole": whole, "untouched": untouched, "share": float(shares.mean()),
         "masks": {name: [float(v) for v in np.unique(m)]

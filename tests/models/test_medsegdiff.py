@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from irstd_jax import models, weights
-from irstd_jax.models.generative import calibration, medsegdiff
+from irstd_jax.models import unet
+from irstd_jax.models.generative import calibration
 from irstd_jax.weights import engine
 
 TOY = dict(
@@ -189,7 +190,7 @@ class FirstChannels(nn.Module):
 
 @pytest.mark.parametrize("detach", [True, False])
 def test_what_the_denoiser_teaches_the_encoder(monkeypatch, detach):
-    monkeypatch.setattr(medsegdiff, "UNet", lambda *args, **fields: FirstChannels())
+    monkeypatch.setattr(unet, "UNet", lambda *args, **fields: FirstChannels())
     image, x_t, t = data(16, 16)
     network = models.build("medsegdiff", **TOY, detach_condition=detach)
 

@@ -370,13 +370,16 @@ def test_the_published_systems_by_their_shapes(monkeypatch):
 
     monkeypatch.setattr(engine, "convert", convert_shapes)
     monkeypatch.setattr(systems, "context", context)
+    settings = convert.published.carried(control.get_config())
     state = control_ldm.whole(
         {
-            part: {e.name: hollow(e.shape) for e in weights.table(name)}
+            part: {
+                e.name: hollow(e.shape)
+                for e in weights.table(name, **systems.fields(settings, part))
+            }
             for part, name in control_ldm.NETWORKS.items()
         }
     )
-    settings = convert.published.carried(control.get_config())
     found = jax.tree.map(np.shape, systems.latent_diffusion(settings, state))
 
     def init(name, **given):

@@ -73,6 +73,11 @@ def main(argv):
     for name in MODES[FLAGS.mode]:
         if FLAGS[name].value is None and (FLAGS.mode, name) not in OPTIONAL:
             raise app.UsageError(f"--mode={FLAGS.mode} needs --{name}=...")
+    if FLAGS.weights and FLAGS.mode not in WEIGHTED:
+        raise app.UsageError(
+            f"--weights is for {', '.join(WEIGHTED)}, not {FLAGS.mode}; training "
+            "begins from --config.start=FILE"
+        )
     if FLAGS.distributed:
         import jax
 
@@ -100,11 +105,6 @@ def recorded(config):
     Told none of these, predict takes the weights for all cameras that come with the
     library, if there are any.
     """
-    if FLAGS.weights and FLAGS.mode not in WEIGHTED:
-        raise app.UsageError(
-            f"--weights is for {', '.join(WEIGHTED)}, not {FLAGS.mode}; training "
-            "begins from --config.start=FILE"
-        )
     if FLAGS.mode == "train":
         return config
     from irstd_jax import inference

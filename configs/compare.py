@@ -290,6 +290,8 @@ GENERATIVE = [name for name, row in generative.SEGMENTERS.items() if row.cited]
 TOYS = ("tophat", "lcm")  # the cheapest methods
 # Name in the box: its recipe.
 SHIPPED = {
+    "accurate-nuaa": (nuaa_sirst, "accurate"),
+    "accurate-nudt": (nudt_sirst, "accurate"),
     "general": (general, "small"),
     "realtime-nuaa": (nuaa_sirst, "realtime"),
     "realtime-nudt": (nudt_sirst, "realtime"),

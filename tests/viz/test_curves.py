@@ -139,3 +139,16 @@ def test_no_global_state():
     viz.roc(modes(a=(RATES, RATES)))
     viz.training_curve([{"step": 0, "loss": 1.0}])
     assert pyplot.get_fignums() == before
+
+
+@pytest.mark.parametrize("costs", [(36.8, 37.2), (5.0, 5.0), (1.0, 4_000.0), (19.8,)])
+def test_the_names_of_systems_stay_within_their_axes(costs, monkeypatch):
+    monkeypatch.setattr(curves, "render", lambda figure: figure)
+    named = {f"accurate-nudt-{i}": (x, 0.5 + i / 9) for i, x in enumerate(costs)}
+    figure = viz.tradeoff({"a set": named, "another": named}, "ms an image", "IoU")
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert np.divide(*reversed(axes.get_xlim())) >= 2
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1

@@ -262,7 +262,7 @@ def ablations():
 
 
 def cross():
-    """What is learnt from NUAA-SIRST, plainly and with ingredients, seen on both sets."""
+    """What is learnt from NUAA-SIRST, plainly or with ingredients, judged on both."""
     plain = brief(nuaa_sirst.get_config("realtime"))
     together = {key: v for fields in INGREDIENTS.values() for key, v in fields.items()}
     rows = INGREDIENTS | {"all_of_them": together}

@@ -158,7 +158,7 @@ def inference_programs(config, task, variables):
     noise_key, prepare = jax.random.key(0), pipeline.preparation(config.data).image
     made = synthetic.scenes(b, (settings.size, settings.size))
     image = np.stack([prepare(scene["image"]) for scene in made])
-    keys = image_keys([str(number) for number in range(b)])
+    keys = inference.image_keys([str(number) for number in range(b)], 0)
 
     def predict(variables, image, keys):
         output = task.predict(variables, {"image": image}, keys)
@@ -190,11 +190,6 @@ def inference_programs(config, task, variables):
     if feature is not None or logits is not None:
         programs["encoder"] = part(condition, network.condition, image)
     return programs
-
-
-def image_keys(names, seed=0):
-    """(b,) keys, as predict draws them."""
-    return jnp.stack([inference.image_key(seed, name) for name in names])
 
 
 def train_program(config, variables, size, batch_size):
@@ -277,7 +272,7 @@ def end_to_end(config, sample, variables):
     config.evaluation.canvas_multiple = settings.size  # so the program's shape fits
 
     def maps(images, names, seed):
-        output = sample(variables, images, image_keys(names, seed))
+        output = sample(variables, images, inference.image_keys(names, seed))
         return jax.tree.map(np.asarray, output)
 
     with tempfile.TemporaryDirectory() as folder:

@@ -148,7 +148,7 @@ def detector(config, task, variables):
 
     def detect(image):
         grey = jnp.repeat(image, config.data.channels, axis=-1)
-        key = inference.image_key(config.evaluation.seed, NAME)
+        key = inference.image_keys([NAME], config.evaluation.seed)[0]
         keys = jnp.broadcast_to(key, image.shape[:1])
         output = task.predict(variables, {"image": (grey - mean) / std}, keys)
         return inference.chosen(output, config.predict.mode).astype(jnp.float32)

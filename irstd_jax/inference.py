@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from irstd_jax import tasks
+from irstd_jax.ahead import ahead
 from irstd_jax.data import transforms
 from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
@@ -168,9 +169,13 @@ def trained(config, workdir):
     return config, variables, about
 
 
-def image_key(seed, name):
-    """The key of one image: of the seed and its name, not of its place in a list."""
-    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+def image_keys(names, seed):
+    """(b,) keys of images: of the seed and each one's name, not of its place."""
+    numbers = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+    return _folded(jax.random.key(seed), numbers)
+
+
+_folded = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
 def predictor(task, keep=None, **fields):
@@ -195,7 +200,7 @@ def predictor(task, keep=None, **fields):
         return output if keep is None else {name: chosen(output, name) for name in keep}
 
     def predict(variables, images, names, seed):
-        keys = jax.numpy.stack([image_key(seed, name) for name in names])
+        keys = image_keys(names, seed)
         if len(devices) > 1 and len(images) % len(devices) == 0:
             variables = jax.device_put(variables, whole)
             images, keys = jax.device_put((images, keys), rows)
@@ -215,6 +220,8 @@ def chosen(output, name):
 def predictions(predict, samples, prepare, *, batch_size, multiple, seed):
     """Predicts a stream of samples, batched by canvas; the order is not kept.
 
+    The network is at a batch while the next is read and the one before is used.
+
     Args:
       predict: (images, names, seed) -> dict of arrays: a `predictor` and its variables.
       samples: iterable of dicts with "name" and "image" (h, w, 1) in [0, 1].
@@ -226,28 +233,30 @@ def predictions(predict, samples, prepare, *, batch_size, multiple, seed):
     Yields:
       (sample, prediction), the prediction cropped to the sample's size, without batch.
     """
+
+    def answer(batch):
+        filled = (batch * batch_size)[:batch_size]
+        images = [
+            transforms.pad_to_multiple(prepare(sample["image"]), multiple)[0]
+            for sample in filled
+        ]
+        names = [sample["name"] for sample in filled]
+        return batch, predict(np.stack(images), names, seed)
+
+    for batch, output in ahead(answer, batches(samples, batch_size, multiple)):
+        for row, sample in enumerate(batch):
+            height, width, _ = sample["image"].shape
+            crop = {k: v[row, ..., :height, :width, :] for k, v in output.items()}
+            yield sample, crop
+
+
+def batches(samples, size, multiple):
+    """Yields lists of up to `size` samples of one canvas, whole ones first."""
     waiting = {}
     for sample in samples:
         height, width, _ = sample["image"].shape
         canvas = transforms.canvas(height, width, multiple)
         waiting.setdefault(canvas, []).append(sample)
-        if len(waiting[canvas]) == batch_size:
-            yield from _batch(
-                predict, waiting.pop(canvas), prepare, batch_size, multiple, seed
-            )
-    for rest in waiting.values():
-        yield from _batch(predict, rest, prepare, batch_size, multiple, seed)
-
-
-def _batch(predict, samples, prepare, batch_size, multiple, seed):
-    """Predicts samples of one canvas; see `predictions`."""
-    filled = (samples * batch_size)[:batch_size]
-    images = [
-        transforms.pad_to_multiple(prepare(sample["image"]), multiple)[0]
-        for sample in filled
-    ]
-    output = predict(np.stack(images), [sample["name"] for sample in filled], seed)
-    for row, sample in enumerate(samples):
-        height, width, _ = sample["image"].shape
-        crop = {k: v[row, ..., :height, :width, :] for k, v in output.items()}
-        yield sample, crop
+        if len(waiting[canvas]) == size:
+            yield waiting.pop(canvas)
+    yield from waiting.values()

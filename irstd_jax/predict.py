@@ -16,6 +16,7 @@ image depend on the seed and on NAME alone.
 
 import collections
 import functools
+import os
 import pathlib
 import time
 
@@ -34,10 +35,12 @@ from irstd_jax import (
     tasks,
     viz,
 )
+from irstd_jax.ahead import ahead
 from irstd_jax.data import images
 from irstd_jax.metrics import posterior
 
 INDEX = "detections.json"
+WRITERS = min(4, os.cpu_count() or 1)  # threads that draw and write pictures
 SCORES = {  # what a detection's score is, of a probability or of a saliency
     True: "mean probability of the component's pixels",
     False: "mean of the component's pixels in the map: 0.5 at the rule's threshold, 1 "
@@ -93,11 +96,8 @@ def run(config, workdir, source, output, overwrite=False, samples=0):
         count = max(1, sum(len(job.corners) for job in jobs))
         config.evaluation.batch_size = min(config.evaluation.batch_size, count)
     with progress.bar(total=len(paths), unit="image", desc="predict") as bar:
-        for job, probability in pieces.detect(config, predict, jobs):
-            if not found:
-                # Masks are newer than this list from here on.
-                (output / INDEX).unlink(missing_ok=True)
-            found[job.path.name] = write(output, job, probability, config)
+        for job, probability, facts in written(config, predict, jobs, output):
+            found[job.path.name] = facts
             if job.name in shown:
                 window = explain.window(job.image, probability, settings.tile)
                 for kind, picture in draw(window, job.name).items():
@@ -196,6 +196,24 @@ def guard(output, names, settings, overwrite, several=False):
 def figure(output, name, kind):
     """Where a figure lies."""
     return output / "figures" / f"{name}_{kind}.png"
+
+
+def written(config, predict, jobs, output):
+    """Yields (job, probability, facts), as of `write`, of images that are on disk."""
+
+    def detected():
+        for number, (job, probability) in enumerate(
+            pieces.detect(config, predict, jobs)
+        ):
+            if not number:
+                # Masks are newer than this list from here on.
+                (output / INDEX).unlink(missing_ok=True)
+            yield job, probability
+
+    def put(piece):
+        return *piece, write(output, *piece, config)
+
+    return ahead(put, detected(), WRITERS)
 
 
 def write(output, job, probability, config):

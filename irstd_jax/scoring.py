@@ -58,8 +58,8 @@ def score(config, run, variables, source, limit=0):
         crops = [cut(prepare, sample) for sample in samples]
         # A rest is filled up with repeats, so that one program serves all batches.
         filled = {k: np.stack([c[k] for c in (crops * size)[:size]]) for k in crops[0]}
-        keys = [inference.image_key(seed, name) for name in (names * size)[:size]]
-        scores, pictures = run(variables, filled, jax.numpy.stack(keys))
+        keys = inference.image_keys((names * size)[:size], seed)
+        scores, pictures = run(variables, filled, keys)
         for name, each in scores.items():
             values.setdefault(name, []).extend(each[: len(samples)])
         shown = range(min(len(samples), PICTURES - len(rows)))

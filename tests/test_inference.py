@@ -49,9 +49,9 @@ def test_every_image_comes_back_once_at_its_own_size(batch_size):
 
 
 def test_an_image_s_key_is_of_its_name_and_the_seed():
-    data = lambda *args: jax.random.key_data(inference.image_key(*args)).tolist()  # noqa: E731
-    assert data(0, "a") == data(0, "a")
-    assert len({str(data(*args)) for args in ((0, "a"), (1, "a"), (0, "b"))}) == 3
+    data = lambda *args: jax.random.key_data(inference.image_keys(*args)).tolist()  # noqa: E731
+    assert data(["b", "a"], 0)[1] == data(["a"], 0)[0]
+    assert len({str(key) for s in (0, 1) for key in data(["a", "b"], s)}) == 4
 
 
 class Noise:

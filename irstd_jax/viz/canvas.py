@@ -10,7 +10,7 @@ WRONG = (213, 94, 0)
 MISS = (240, 228, 66)
 PREDICTION = (86, 180, 233)
 TRUTH = (204, 121, 167)
-PAPER = (24, 24, 24)
+PAPER = 24  # of 255, in all channels
 INK = (235, 235, 235)
 
 FONT = ImageFont.load_default(size=13)

@@ -73,7 +73,9 @@ def calibration(reports):
     columns["votes"] = [each["votes"]["calibration"]["ECE"] for each in about]
     columns["targets by votes"] = [each["target_ECE"] for each in about]
     rows = [[name, spread(values, 1, 5)] for name, values in columns.items()]
-    return tables.markdown(["ECE", "mean ± deviation over runs"], [("", rows)])
+    return tables.markdown(
+        ["ECE", "mean ± deviation over runs"], [("calibration", rows)]
+    )
 
 
 def equal_detection(reports):
@@ -95,7 +97,9 @@ def equal_detection(reports):
             row.append(told + (f" ({len(less)} runs)" if len(less) < len(own) else ""))
         rows.append(row)
     heads = [f"Fa - Fa of {mode}" for mode in modes]
-    return tables.markdown(["tau", "Pd", "Fa 1e-6", *heads], [("", rows)])
+    return tables.markdown(
+        ["tau", "Pd", "Fa 1e-6", *heads], [("equal detection", rows)]
+    )
 
 
 def nearest(values, wanted):

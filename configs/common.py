@@ -73,6 +73,7 @@ def recipe(name, dataset, split):
                 "batch_size": 4,
                 "threads": 4,
                 "channels": 3,
+                "stretch": 0.0,  # percentile that becomes black; 0 = levels as they are
                 "normalisation": "none",
                 "resize": 0,  # both sides in pixels; 0 = native size
                 "crop": 0,  # side of training crops; 0 = whole images

@@ -130,6 +130,7 @@ INGREDIENTS = {
     "blur": {"data.augment.blur": 1.0},
     "more_noise": {"data.augment.noise": 0.05},
     "free_crops": {"data.target_share": 0.2},
+    "stretch": {"data.stretch": 0.01},
     "scenes": {
         "data.name": "nuaa_sirst,synthetic",
         "data.size": 256,

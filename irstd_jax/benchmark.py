@@ -278,7 +278,7 @@ def end_to_end(config, sample, variables):
     with tempfile.TemporaryDirectory() as folder:
         names = scenes(folder, batches * settings.batch_size, settings.size)
         begun = time.perf_counter()
-        jobs = pieces.read(list(names), names, config.predict, {})
+        jobs = pieces.read(list(names), names, config, {})
         for _, probability in pieces.detect(config, maps, jobs):
             level = evaluate.threshold(config.evaluation, config.predict.mode)
             predict.listed(probability > level, probability)

@@ -36,6 +36,7 @@ from irstd_jax.weights import box, store
 
 ASKED = "asked.json"
 LEARNS = ("set", "its own")
+JUDGED_ON = ("name", "split", "mask_threshold", "stretch")
 LEARNT_BY = ("seed", "num_steps", "model", "task", "optimizer")
 
 
@@ -162,7 +163,7 @@ def asked(job):
     facts = {
         "evaluation": job.recipe.evaluation.to_dict(),
         "mode": job.recipe.predict.mode,
-        "data": {k: job.recipe.data[k] for k in ("name", "split", "mask_threshold")},
+        "data": {name: job.recipe.data[name] for name in JUDGED_ON},
     }
     if job.recipe.weights:
         facts["weights"] = store.digest(box.locate(job.recipe.weights))

@@ -33,7 +33,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from irstd_jax import evaluate, files, inference, onnx, runner, tasks
-from irstd_jax.data import pipeline, synthetic, transforms
+from irstd_jax.data import pipeline, stretch, synthetic, transforms
 from irstd_jax.weights import store
 
 SUFFIXES = (".onnx", ".stablehlo")
@@ -147,6 +147,7 @@ def detector(config, task, variables):
     )
 
     def detect(image):
+        image = stretch.stretched(image, config.data.get("stretch", 0), jnp)
         grey = jnp.repeat(image, config.data.channels, axis=-1)
         key = inference.image_keys([NAME], config.evaluation.seed)[0]
         keys = jnp.broadcast_to(key, image.shape[:1])
@@ -178,6 +179,7 @@ def own(config, task, variables, images):
     mode = config.predict.mode
     predict = inference.predictor(task, keep=(mode,))
     prepare = pipeline.preparation(config.data).image
+    images = stretch.stretched(images, config.data.get("stretch", 0))
     prepared = np.stack([prepare(image) for image in images])
     names = [NAME] * len(images)
     return predict(variables, prepared, names, config.evaluation.seed)[mode]

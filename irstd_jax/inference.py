@@ -161,8 +161,11 @@ def trained(config, workdir):
     for name in STAGES:
         if name in about["config"]:
             config[name] = ConfigDict(about["config"][name])
+    theirs = about["config"]["data"]
     for field in ("channels", "normalisation"):
-        config.data[field] = about["config"]["data"][field]
+        config.data[field] = theirs[field]
+    # One's own camera may want what the one learnt from did not.
+    config.data.stretch = config.data.get("stretch", 0) or theirs.get("stretch", 0)
     if config.model.get("token_layout") == "reference":
         for block in (config.evaluation, config.predict):
             block.size = block.size or about["config"]["evaluation"]["size"]

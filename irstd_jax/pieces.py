@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from irstd_jax import inference
-from irstd_jax.data import images, pipeline, transforms
+from irstd_jax.data import images, pipeline, stretch, transforms
 from irstd_jax.ops import tiles
 
 
@@ -23,7 +23,7 @@ class Job(NamedTuple):
       path: of its file.
       name: of its results.
       native: (h, w, 1) in [0, 1], as in the file.
-      image: (h', w', 1), as the network sees it: native, or resized.
+      image: (h', w', 1), as the network sees it: native, stretched or resized.
       corners: (y, x) of its pieces in `image`; one piece where it is small.
       parts: {corner: prediction} of the pieces that are done: maps (t, t, 1) by mode,
         and "samples" (s, t, t, 1) where they are wanted.
@@ -37,15 +37,17 @@ class Job(NamedTuple):
     parts: dict
 
 
-def read(paths, names, settings, failed):
+def read(paths, names, config, failed):
     """Yields a `Job` for every file that can be read; `failed` collects the others."""
+    settings, percentile = config.predict, config.data.get("stretch", 0)
     for path in paths:
         try:
             native = images.read_image(path)
         except ValueError as error:
             failed[path.name] = str(error)
             continue
-        image = scaled(native, (settings.size,) * 2) if settings.size else native
+        image = stretch.stretched(native, percentile)
+        image = scaled(image, (settings.size,) * 2) if settings.size else image
         height, width, _ = image.shape
         corners = [(0, 0)]
         if settings.tile and max(height, width) > settings.tile:

@@ -36,7 +36,7 @@ from irstd_jax import (
     viz,
 )
 from irstd_jax.ahead import ahead
-from irstd_jax.data import images
+from irstd_jax.data import images, stretch
 from irstd_jax.metrics import posterior
 
 INDEX = "detections.json"
@@ -88,8 +88,8 @@ def run(config, workdir, source, output, overwrite=False, samples=0):
     shown = set(list(names.values())[: settings.figures])
     draw = explain.drawer(config, task, variables) if shown else None
 
-    found, failed = {}, {}
-    jobs = pieces.read(paths, names, settings, failed)
+    found, failed, narrow = {}, {}, 0
+    jobs = pieces.read(paths, names, config, failed)
     if len(paths) == 1:
         # A lone image shall not be computed batch_size times.
         jobs = list(jobs)
@@ -98,6 +98,7 @@ def run(config, workdir, source, output, overwrite=False, samples=0):
     with progress.bar(total=len(paths), unit="image", desc="predict") as bar:
         for job, probability, facts in written(config, predict, jobs, output):
             found[job.path.name] = facts
+            narrow += stretch.is_narrow(job.image)
             if job.name in shown:
                 window = explain.window(job.image, probability, settings.tile)
                 for kind, picture in draw(window, job.name).items():
@@ -113,6 +114,12 @@ def run(config, workdir, source, output, overwrite=False, samples=0):
     }
     files.write_json(output / INDEX, report)
     print(summary(found, output, time.monotonic() - started))
+    if narrow:
+        print(
+            f"{narrow} of {len(found)} images use less than an eighth of the range of "
+            "grey levels, which detectors hardly know: --config.data.stretch=0.01 "
+            "draws them out"
+        )
     if ignored:
         print(f"ignored, being no image by suffix: {', '.join(ignored)}")
     if failed:
@@ -296,6 +303,7 @@ def describe(config, task, about):
         "mode": settings.mode,
         "threshold": evaluate.threshold(config.evaluation, settings.mode),
         "score": SCORES[settings.mode in tasks.PROBABILITIES],
+        "stretch": config.data.get("stretch", 0),
         "size": settings.size or "native",
         "tile": settings.tile,
         "overlap": settings.overlap,

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 from configs import detector, quickstart
@@ -181,6 +182,17 @@ def test_a_missing_converter_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "jax2onnx", None)
     with pytest.raises(ValueError, match="pip install onnx"):
         onnx.convert(None, SIZE)
+
+
+def test_drawn_out_levels_are_part_of_the_program():
+    config, task, variables = drawn("acm")
+    config = ConfigDict(config.to_dict())
+    config.data.stretch = 5.0
+    images, plain = truth("acm")
+    found = jax.jit(export.detector(config, task, variables))(images / 9)
+    expected = export.own(config, task, variables, images)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.abs(expected - plain).max() > 0.01
 
 
 def test_what_does_not_depend_on_the_image_is_computed_before():

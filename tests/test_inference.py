@@ -99,6 +99,29 @@ def test_the_weights_know_their_network(tmp_path):
     assert merged.task.encoder_weight == 10.0 and merged.data.root == "data"
     assert (merged.data.channels, merged.data.normalisation) == (1, "nudt")
     assert about["config"]["name"] == "a" and config.model.channels == 64
+    assert merged.data.stretch == 0
+
+
+@pytest.mark.parametrize("ours, theirs, used", [(0, 2, 2), (1, 0, 1), (1, 2, 1)])
+def test_levels_are_drawn_out_as_asked_or_as_learnt(ours, theirs, used, tmp_path):
+    block = {"channels": 1, "normalisation": "nudt", "root": "data"}
+    model = {"name": "irstd_diff"}
+    learnt = {
+        "name": "a",
+        "model": model,
+        "task": {"name": "mask_diffusion"},
+        "data": block | {"stretch": theirs},
+    }
+    store.save(tmp_path / inference.BEST, {"params": {}}, {"config": learnt})
+    config = ConfigDict(
+        {
+            "weights": "",
+            "model": model,
+            "task": learnt["task"],
+            "data": block | {"stretch": ours},
+        }
+    )
+    assert inference.trained(config, tmp_path)[0].data.stretch == used
 
 
 def test_no_weights_says_how_to_get_them(tmp_path):

@@ -286,6 +286,26 @@ def test_a_cut_run_leaves_no_list_of_other_masks(use, tmp_path, monkeypatch):
         assert load(path).sum() == 6 * 255
 
 
+def test_a_camera_s_narrow_band_of_levels_is_told_and_drawn_out(
+    use, config, tmp_path, capsys
+):
+    levels = np.uint16(8000 + 4 * scene(0, 20, 30).astype(np.uint16))
+    save(tmp_path / "in" / "a.png", levels)
+    save(tmp_path / "in" / "b.png", scene(1, 20, 30))
+    use()
+    told = capsys.readouterr().out
+    assert "1 of 2 images use less than an eighth" in told
+    assert "--config.data.stretch=0.01" in told
+    assert not load(tmp_path / "out" / "masks" / "a.png").any()
+    config.data.stretch = 0.4
+    use(overwrite=True)
+    assert "less than an eighth" not in capsys.readouterr().out
+    mask = load(tmp_path / "out" / "masks" / "a.png")
+    assert (mask[3:5, 7:10] == 255).all() and (mask > 0).sum() == 6
+    about = json.loads((tmp_path / "out" / predict.INDEX).read_text())
+    assert about["settings"]["stretch"] == 0.4
+
+
 def test_few_images_are_held_at_once(config, tmp_path):
     paths = [tmp_path / f"{i}.png" for i in range(7)]
     for i, path in enumerate(paths):
@@ -294,7 +314,7 @@ def test_few_images_are_held_at_once(config, tmp_path):
 
     def jobs():
         nonlocal alive, most
-        for job in pieces.read(paths, {p: p.stem for p in paths}, config.predict, {}):
+        for job in pieces.read(paths, {p: p.stem for p in paths}, config, {}):
             alive += 1
             most = max(most, alive)
             yield job

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from irstd_jax.data import benchmarks, extras, folder, mixed
 from irstd_jax.data.pairs import PARTS, open_part
+from irstd_jax.data.stretch import Stretched
 
 READERS = ("files", "tfds")
 
@@ -22,7 +23,8 @@ def load(settings, part):
     Args:
       settings: a ConfigDict (or any mapping with attributes) with `name`, `root` and
         `split`, both with several by commas, and optionally `validation_share` (0.1),
-        `mask_threshold` (127) and `reader` ("files" or "tfds").
+        `mask_threshold` (127), `reader` ("files" or "tfds") and `stretch` (0, a
+        percentile of `stretch.stretched`).
       part: "train", "validation" or "test". Validation is cut from training by a fixed
         rule; the test part never gives anything to the others. Only "train" honours
         `extra`, `extra_share` and `extra_scale`: augmented sets (see `extras`).
@@ -41,7 +43,8 @@ def load(settings, part):
         source = SOURCES[settings.name](settings, part)
     if part == "train":
         source = extras.join_real(source, settings, lambda: held_out(settings))
-    return source
+    percentile = settings.get("stretch", 0)
+    return Stretched(source, percentile) if percentile else source
 
 
 def singles(settings):

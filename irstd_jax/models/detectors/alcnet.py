@@ -32,10 +32,15 @@ AXES = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 def contrast(x, shifts):
     """C of the module, (b, h, w, c) -> (b, h, w, c), over shifts in pixels."""
+    _, h, w, _ = x.shape
+    m = max(shifts)
+    # Cut out of one wider map: rolled ones take three times as long to learn by.
+    wide = jnp.pad(x, ((0, 0), (m, m), (m, m), (0, 0)), mode="wrap")
 
     def along(axis, shift):
         dy, dx = (shift * step for step in axis)
-        one, other = (jnp.roll(x, s, (1, 2)) - x for s in ((dy, dx), (-dy, -dx)))
+        corners = ((m - dy, m - dx), (m + dy, m + dx))
+        one, other = (wide[:, i : i + h, j : j + w] - x for i, j in corners)
         return one * other
 
     darkest = (

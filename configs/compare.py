@@ -125,6 +125,7 @@ ABLATIONS = {
 # What could make a detector see other scenes than those that it learnt, one at a time.
 INGREDIENTS = {
     "plain": {},
+    "no_zoom": {"data.augment.scale": (1.0, 1.0)},
     "zoom": {"data.augment.scale": (0.5, 2.0)},
     "contrast": {"data.augment.contrast": 0.5, "data.augment.brightness": 0.2},
     "blur": {"data.augment.blur": 1.0},

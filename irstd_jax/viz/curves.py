@@ -151,14 +151,15 @@ def tradeoff(points, cost, score):
             colour, _ = STYLES[number % len(STYLES)]
             axes.plot([x], [y], "o", color=colour)
             # A name stands on the side where there is room.
-            side, shift = ("right", -5) if x * x > low * high else ("left", 5)
+            side, shift = ("right", -7) if x * x > low * high else ("left", 7)
             axes.annotate(
                 name,
                 (x, y),
-                xytext=(shift, 4),
+                xytext=(shift, 0),
                 textcoords="offset points",
                 fontsize=8,
                 ha=side,
+                va="center",
             )
         axes.set(title=title, xlabel=cost, ylabel=score, xscale="log")
         axes.set_xlim(low / 1.5, high * 1.5)

@@ -15,7 +15,7 @@ from irstd_jax.weights import store
 
 BOX = pathlib.Path(__file__).parent / "box"
 LARGEST = 10_000_000  # bytes of a file
-DEFAULT = "realtime-nudt"  # what predict uses that is told nothing
+DEFAULT = "general"  # what predict uses that is told nothing
 
 
 def names():

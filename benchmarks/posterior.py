@@ -4,10 +4,10 @@
       --workdir=runs/posterior
 
 evaluates the best weights of each run of the task mask_diffusion by so many samples an
-image, into W/0, W/1, ... (reports with their reliability and Pd-Fa figures, as
-`--mode=evaluate --config.sampling.samples=N` leaves them), and writes W/posterior.md:
-mean and standard deviation over the runs, which should differ by their seed alone. What
-is there is not done again.
+image, each into a folder of W that is named by its weights and the flags (reports with
+their reliability and Pd-Fa figures, as `--mode=evaluate --config.sampling.samples=N`
+leaves them), and writes W/posterior.md: mean and standard deviation over the runs, which
+should differ by their seed alone. What is there is not done again.
 
 At each share of votes tau, the targets that so many of the samples hold have a Pd and
 an Fa; beside them is the least Fa by which a threshold on a mode's map finds as many. A
@@ -29,6 +29,7 @@ from absl import app, flags  # noqa: E402
 from configs import common  # noqa: E402
 from irstd_jax import evaluate, files, tables  # noqa: E402
 from irstd_jax.training import checkpoint  # noqa: E402
+from irstd_jax.weights import store  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("runs", None, "Workdirs of trained runs, one a seed.", required=True)
@@ -43,7 +44,7 @@ SHARES = (0.25, 0.5, 0.75, 1.0)  # tau
 def main(argv):
     """Evaluates what lacks and writes the tables."""
     folder = pathlib.Path(FLAGS.workdir)
-    reports = [judged(run, folder / str(n)) for n, run in enumerate(FLAGS.runs)]
+    reports = [judged(pathlib.Path(run), folder) for run in FLAGS.runs]
     text = calibration(reports) + "\n" + equal_detection(reports)
     files.write_text(folder / "posterior.md", text)
     print(text)
@@ -52,11 +53,14 @@ def main(argv):
 
 def judged(run, folder):
     """The report of a run's weights by the samples of the flags."""
+    weights = run / checkpoint.BEST
+    asked = f"{FLAGS.part}.{FLAGS.samples}x{FLAGS.steps}"
+    folder = folder / f"{run.name}.{store.digest(weights)[:8]}.{asked}"
     path = folder / evaluate.REPORT
     if not path.exists():
         defaults = common.irstd_diff("posterior", "synthetic", "generated")
         config = checkpoint.run_config(run, defaults)
-        config.weights = str(pathlib.Path(run) / checkpoint.BEST)
+        config.weights = str(weights)
         config.sampling.update({"samples": FLAGS.samples, "steps": FLAGS.steps})
         config.evaluation.part = FLAGS.part
         evaluate.run(config, folder)

@@ -34,7 +34,7 @@ def contrast(x, shifts):
     """C of the module, (b, h, w, c) -> (b, h, w, c), over shifts in pixels."""
     _, h, w, _ = x.shape
     m = max(shifts)
-    # Cut out of one wider map: rolled ones take three times as long to learn by.
+    # Cut out of one wider map: rolled ones take twice as long to learn by.
     wide = jnp.pad(x, ((0, 0), (m, m), (m, m), (0, 0)), mode="wrap")
 
     def along(axis, shift):

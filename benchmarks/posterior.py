@@ -6,8 +6,8 @@
 evaluates the best weights of each run of the task mask_diffusion by so many samples an
 image, each into a folder of W that is named by its weights and the flags (reports with
 their reliability and Pd-Fa figures, as `--mode=evaluate --config.sampling.samples=N`
-leaves them), and writes W/posterior.md: mean and standard deviation over the runs, which
-should differ by their seed alone. What is there is not done again.
+leaves them), and writes W/posterior.md: mean and standard deviation over the runs,
+which should differ by their seed alone. What is there is not done again.
 
 At each share of votes tau, the targets that so many of the samples hold have a Pd and
 an Fa; beside them is the least Fa by which a threshold on a mode's map finds as many. A

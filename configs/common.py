@@ -107,7 +107,7 @@ def recipe(name, dataset, split):
             "benchmark": {
                 "size": 256,
                 "batch_size": 1,
-                "repeats": 3,
+                "repeats": 3,  # 0: compile alone
                 "train_size": 0,  # 0 = the recipe's
                 "train_batch_size": 0,  # 0 = the recipe's
                 "images": 4,  # through the whole of predict; 0 = none

@@ -22,6 +22,7 @@ import jax
 from ml_collections import ConfigDict
 
 from irstd_jax import (
+    answers,
     benchmark,
     comparison,
     data,
@@ -230,6 +231,8 @@ def judge(job):
     shown = recipe.predict.mode
     predict = inference.predictor(task, keep=(shown,))
     predict = functools.partial(predict, jax.device_put(variables))
+    known = job.folder / answers.FOLDER
+    predict = answers.kept(predict, known, recipe.to_dict(), variables)
     level, masks = evaluate.threshold(recipe.evaluation, shown), {}
 
     def keep(sample, prediction):
@@ -242,6 +245,7 @@ def judge(job):
     evaluate.write(job.folder, report, judged)
     comparison.write_masks(job.folder, masks)
     files.write_json(job.folder / ASKED, judged_as(job))
+    answers.forget(known)
 
 
 def cost(config, workdir, system):

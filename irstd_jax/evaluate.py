@@ -2,7 +2,8 @@
 
 Writes W/report.json, and under W/pictures the ROC and Pd-Fa curves, the reliability of
 probabilities and a contact sheet. Where the task draws several samples an image, they
-are judged as a distribution, too: the report's block "posterior".
+are judged as a distribution, too: the report's block "posterior". A killed evaluation
+goes on from what a network had taken long to answer (answers.py).
 A network that makes images is judged by its task's scores on crops (scoring.py).
 """
 
@@ -13,7 +14,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from irstd_jax import credence, data, files, inference, metrics, scoring, tasks, viz
+from irstd_jax import (
+    answers,
+    credence,
+    data,
+    files,
+    inference,
+    metrics,
+    scoring,
+    tasks,
+    viz,
+)
 from irstd_jax.data import pipeline, transforms
 from irstd_jax.progress import bar
 
@@ -52,9 +63,12 @@ def run(config, workdir):
     if hasattr(task, "score"):
         return score_images(config, workdir, task, variables, source, about)
     predict = functools.partial(inference.predictor(task), jax.device_put(variables))
+    known = pathlib.Path(workdir) / answers.FOLDER
+    predict = answers.kept(predict, known, config.to_dict(), variables)
     judged = judge(config, predict, source, progress=True)
     report = make_report(config, judged, source, task, weights_label(about))
     paths = write(workdir, report, judged)
+    answers.forget(known)
     print(table(report))
     for path in paths:
         print(path)

@@ -1,0 +1,73 @@
+"""Answers of a predictor that outlive a killed judgement, so that it goes on.
+
+A judgement of hours (IPI, or a hundred steps an image on a CPU) writes its report at
+the end. Until then each answered batch is a file, named by all that it depends on:
+
+    folder / D(recipe, variables) / D(images, names, seed).npz         D a digest
+
+so whatever else was asked, or comes after a change of recipe, weights or images, is
+asked anew. What is answered within a second is not kept: there is little to lose.
+`forget` removes all once the report is there.
+"""
+
+import hashlib
+import json
+import pathlib
+import shutil
+import time
+
+import jax
+import numpy as np
+
+from irstd_jax import files
+
+FOLDER = "answers"
+LEAST = 1.0  # seconds
+
+
+def kept(predict, folder, recipe, variables, least=LEAST):
+    """`predict` as it is, but what it has answered in `least` seconds or more is read.
+
+    Args:
+      predict: (images (b, h, w, c), names, seed) -> dict of arrays, a pure function.
+      folder: where answers are kept, one .npz a batch; those of others are removed.
+      recipe: JSON-able, all of the config that answers depend on.
+      variables: the tree of arrays that they depend on.
+    """
+    own = pathlib.Path(folder) / _digest(json.dumps(recipe, sort_keys=True), variables)
+    for other in set(pathlib.Path(folder).glob("*")) - {own}:
+        shutil.rmtree(other)
+
+    def answer(images, names, seed):
+        path = own / f"{_digest(json.dumps([*names, seed]), images)}.npz"
+        if path.exists():
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        begun = time.perf_counter()
+        output = predict(images, names, seed)
+        if time.perf_counter() - begun >= least:
+            files.write_by(path, lambda aside: _save(aside, output))
+        return output
+
+    return answer
+
+
+def forget(folder):
+    """Removes the answers in a folder, if there are any."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _save(path, arrays):
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def _digest(text, tree):
+    """Of a text, and of the paths, types, shapes and bytes of arrays."""
+    found = hashlib.blake2b(text.encode(), digest_size=16)
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        array = np.ascontiguousarray(leaf)
+        about = (jax.tree_util.keystr(path), array.dtype.str, array.shape)
+        found.update(json.dumps(about).encode())
+        found.update(array.tobytes())
+    return found.hexdigest()

@@ -13,7 +13,7 @@ chosen. 0 minutes: as many steps as the recipe has. Weights that are there alrea
 judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. What
 is cut goes on by the same command. Classical methods learn nothing and are judged once,
 by the rule `peak`, to which published rows come nearest. Variants (run so far are
-`shipped`, most of `ablations` and `cross`, some systems of the first, and `tiny`):
+`shipped`, `ablations`, most of `cross`, some systems of the first, and `tiny`):
 
   (none)     the networks by their `small` recipes, 10 minutes each, and the classical
              methods

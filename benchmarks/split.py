@@ -6,8 +6,9 @@
       --config.num_steps=100
 
 takes the flags of launch.py, runs it under Python's profiler, and prints the seconds
-that the main thread spends in each part, the parts within it included. Threads that
-read ahead are not counted: what they cost shows as "waiting for a batch". Run a command
+that the main thread spends in each part, the parts within it included. What runs in
+threads (images read ahead in training; the network a batch ahead, files written behind)
+shows as the time that the main thread waits for it. Run a command
 twice, the first time to fill JAX's cache of compiled programs.
 """
 
@@ -28,7 +29,7 @@ PARTS = {
     "tracing and compiling, or reading the cache": ("pjit.py", "_infer_params"),
     "compiling": ("compiler.py", "compile_or_get_cached"),
     "waiting for a batch": ("dataset.py", "__next__"),
-    "network": ("irstd_jax/inference.py", "predict"),
+    "waiting for the network, or for files": ("futures/_base.py", "result"),
     "reading images": ("irstd_jax/data/images.py", "read_grey"),
     "counting pixels and targets": ("irstd_jax/metrics/__init__.py", "count"),
     "calibration": ("irstd_jax/credence.py", "count"),

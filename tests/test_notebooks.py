@@ -202,6 +202,7 @@ def test_results(kernel, tmp_path):
         "tradeoff": 1,
         "curves": 2,
         "hard": 1,
+        "longer": 1,
     }
     assert (tmp_path / "runs" / "notebook_compare" / "table.tex").is_file()
 

@@ -8,8 +8,8 @@
 takes the flags of launch.py, runs it under Python's profiler, and prints the seconds
 that the main thread spends in each part, the parts within it included. What runs in
 threads (images read ahead in training; the network a batch ahead, files written behind)
-shows as the time that the main thread waits for it. Run a command
-twice, the first time to fill JAX's cache of compiled programs.
+shows as the time that the main thread waits for it. Run a command twice, the first time
+to fill JAX's cache of compiled programs.
 """
 
 import cProfile

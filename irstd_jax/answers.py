@@ -21,7 +21,7 @@ import numpy as np
 
 from irstd_jax import files
 
-FOLDER = "answers"
+FOLDER = ".irstd_jax_answers"  # it is removed: no name that a user would choose
 LEAST = 1.0  # seconds
 
 

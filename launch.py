@@ -18,6 +18,7 @@ Any field of a config can be set on the command line: --config.data.batch_size=8
 run was trained with lies in its workdir: evaluate and predict need no --config.
 """
 
+import contextlib
 import importlib
 import os
 import pathlib
@@ -47,9 +48,34 @@ platform.prepare()
 
 from ml_collections import config_flags  # noqa: E402
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", str(QUICKSTART), "Recipe FILE.py or FILE.py:VARIANT."
-)
+
+@contextlib.contextmanager
+def mistakes_in_words():
+    """What --config and its fields raise ends the program with a sentence."""
+    try:
+        yield
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError) as error:
+        if os.environ.get("IRSTD_TRACEBACK"):
+            raise
+        sys.exit(f"error: {mistake(error)}")
+
+
+def mistake(error):
+    """What is wrong with a flag, in a line."""
+    if isinstance(error, flags.Error):
+        lines = str(error).strip().splitlines()
+        # A recipe's own error comes with its traceback, in the text.
+        return f"{lines[0]} {lines[-1].strip()}" if lines[1:] else lines[0]
+    while error.args and isinstance(error.args[0], Exception):
+        error = error.args[0]
+    words = " ".join(str(x) for x in error.args).split()
+    return f"--config: {' '.join(words)} (IRSTD_TRACEBACK=1 shows where)"
+
+
+with mistakes_in_words():  # it reads the fields on the command line at once
+    CONFIG = config_flags.DEFINE_config_file(
+        "config", str(QUICKSTART), "Recipe FILE.py or FILE.py:VARIANT."
+    )
 flags.DEFINE_enum("mode", "train", sorted(MODES), "What to do.")
 flags.DEFINE_string("workdir", None, "Folder of the run [runs/NAME].")
 flags.DEFINE_string("input", None, "predict: image, folder; convert: file, folder.")
@@ -99,6 +125,15 @@ def main(argv):
         return 1
 
 
+def parsed(argv):
+    """The arguments that are no flags."""
+    with mistakes_in_words():
+        left = FLAGS(argv)
+        # A recipe that could not be read says so when it is looked at.
+        _ = CONFIG.value.is_locked
+        return left
+
+
 def recorded(config):
     """The config of what is used: of --config, --weights, or the run in --workdir.
 
@@ -132,4 +167,4 @@ def recorded(config):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=parsed)

@@ -144,10 +144,11 @@ def combine(function, states):
 
 
 def compute(counts):
-    """All figures of (merged) counts as floats in [0, 1], but false alarms an image.
+    """All figures of (merged) counts, floats in [0, 1], but false alarms an image.
 
     A figure without anything to measure is nan (Pd of a set without targets).
-    Pd_RULE and Fa_RULE give every matching rule beside the chosen one.
+    Pd_RULE and Fa_RULE give every matching rule beside the chosen one. Leading axes of
+    the counts are kept: of several sets each has its figures.
     """
     by_rule = targets.compute(counts.rules)
     values = {
@@ -158,9 +159,9 @@ def compute(counts):
         "AUC_Pd_Fa": roc.pd_fa_area(counts.sweep),
     }
     for i, rule in enumerate(MATCHING):
-        values[f"Pd_{rule}"] = by_rule["Pd"][i]
-        values[f"Fa_{rule}"] = by_rule["Fa"][i]
-    return {name: float(value) for name, value in values.items()}
+        values[f"Pd_{rule}"] = by_rule["Pd"][..., i]
+        values[f"Fa_{rule}"] = by_rule["Fa"][..., i]
+    return overlap.plain(values)
 
 
 def curves(counts):

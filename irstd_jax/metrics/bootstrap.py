@@ -1,8 +1,8 @@
 """Confidence intervals over images: the percentile bootstrap on additive counts.
 
 Drawing n images with replacement is drawing how often each image occurs, a multinomial
-weight vector; since a metric is a function of summed counts, a repeat is one row of
-`weights @ counts` and no image is looked at again (Efron & Tibshirani, 1993, ch. 13).
+weight vector; a metric being a function of summed counts, the repeats are the rows of
+`weights @ counts`, and no image is looked at again (Efron & Tibshirani, 1993, ch. 13).
 """
 
 import jax
@@ -13,8 +13,9 @@ def intervals(states, compute, repeats=1000, level=0.95, seed=0):
     """Percentile intervals {name: (low, high)} of every value that `compute` returns.
 
     states: counts of n images, stacked along a leading axis (see `metrics.stack`);
-    compute: counts -> dict of floats. Repeats in which a value is undefined (nan) are
-    left out of its interval; a value that never exists has the interval (nan, nan).
+    compute: counts with a leading axis of repeats -> dict of arrays (repeats,). Repeats
+    in which a value is undefined (nan) are left out of its interval; a value that never
+    exists has the interval (nan, nan).
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1; 0.95 is usual")
@@ -24,16 +25,7 @@ def intervals(states, compute, repeats=1000, level=0.95, seed=0):
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), repeats)
     weights = draws.astype(np.float64)
     sums = jax.tree.map(lambda leaf: np.tensordot(weights, leaf, axes=1), states)
-    values = [compute(row(sums, i)) for i in range(repeats)]
-    return {
-        name: interval(np.array([value[name] for value in values]), level)
-        for name in values[0]
-    }
-
-
-def row(states, i):
-    """The i-th counts of stacked counts."""
-    return jax.tree.map(lambda leaf: leaf[i], states)
+    return {name: interval(found, level) for name, found in compute(sums).items()}
 
 
 def interval(values, level):

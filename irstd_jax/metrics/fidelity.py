@@ -134,6 +134,7 @@ def compute(counts):
     """The figures of (merged) counts as floats; nan where there is nothing to measure.
 
     Shares are of the targets that are not faint. Medians are exact to half a bin.
+    Leading axes of the counts are kept.
     """
     ratio = overlap.ratio
     measured = counts.targets - counts.faint
@@ -154,7 +155,7 @@ def compute(counts):
         "new_blobs_per_megapixel": 1e6 * ratio(counts.blobs, counts.pixels),
         "images_with_new_blobs": ratio(counts.images_with_blobs, counts.images),
     }
-    return {name: float(value) for name, value in values.items()}
+    return overlap.plain(values)
 
 
 def histogram(ratios):
@@ -165,10 +166,9 @@ def histogram(ratios):
 
 def median(bins):
     """The middle of the bin that holds the (lower) median; nan of none."""
-    total = bins.sum()
-    if total == 0:
-        return np.nan
-    return np.searchsorted(np.cumsum(bins), total / 2) * WIDTH
+    total = bins.sum(-1, keepdims=True)
+    below = (np.cumsum(bins, -1) < total / 2).sum(-1)
+    return np.where(total[..., 0] == 0, np.nan, below * WIDTH)
 
 
 def compare(augmented, mosaic, mask):

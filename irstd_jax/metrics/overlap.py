@@ -39,6 +39,11 @@ def ratio(numerator, denominator):
     return np.divide(numerator, denominator, out=out, where=denominator != 0)
 
 
+def plain(values):
+    """Figures of one set as floats; those of several sets as they are, arrays."""
+    return {name: v if np.ndim(v) else float(v) for name, v in values.items()}
+
+
 def binary(mask, what="mask"):
     """A mask (h, w) or (h, w, 1) of {0, 1} as bool (h, w); anything else is refused."""
     mask = plane(mask, what)

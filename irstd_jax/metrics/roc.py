@@ -46,33 +46,34 @@ def histogram(probability, truth, bins=1000):
 
 
 def above(bins):
-    """Counts at the thresholds "all", 0, 1/n, ..., 1 from bins (n + 1,): (n + 2,)."""
-    return np.append(np.cumsum(bins[::-1])[::-1], 0)
+    """Counts at the thresholds "all", 0, 1/n, ..., 1: (..., n + 1) -> (..., n + 2)."""
+    more = np.cumsum(bins[..., ::-1], axis=-1)[..., ::-1]
+    return np.concatenate([more, np.zeros_like(more[..., :1])], axis=-1)
 
 
 def roc(counts):
-    """Threshold, FPR and TPR, (n + 2,) each, from (1, 1) down to (0, 0).
+    """Threshold (n + 2,), FPR and TPR (..., n + 2), from (1, 1) down to (0, 0).
 
     The first threshold, -1 / n, stands for "everything detected".
     """
     hit, false = above(counts.positive), above(counts.negative)
-    n = len(counts.positive) - 1
+    n = counts.positive.shape[-1] - 1
     return {
         "threshold": np.arange(-1, n + 1) / n,
-        "FPR": overlap.ratio(false, false[0]),
-        "TPR": overlap.ratio(hit, hit[0]),
+        "FPR": overlap.ratio(false, false[..., :1]),
+        "TPR": overlap.ratio(hit, hit[..., :1]),
     }
 
 
 def precision_recall(counts):
-    """Threshold, precision and recall, (n + 2,) each; nothing detected is precise."""
+    """Threshold (n + 2,), precision and recall (..., n + 2); nothing is precise."""
     hit, false = above(counts.positive), above(counts.negative)
-    n = len(counts.positive) - 1
+    n = counts.positive.shape[-1] - 1
     precision = overlap.ratio(hit, hit + false)
     return {
         "threshold": np.arange(-1, n + 1) / n,
         "precision": np.where(hit + false == 0, 1.0, precision),
-        "recall": overlap.ratio(hit, hit[0]),
+        "recall": overlap.ratio(hit, hit[..., :1]),
     }
 
 
@@ -80,14 +81,16 @@ def area(counts):
     """Area under the pixel ROC by (2); nan where a class has no pixel."""
     hit, false = above(counts.positive), above(counts.negative)
     # Kept in whole numbers to the end, so that a perfect map has exactly 1.
-    doubled = np.sum((false[:-1] - false[1:]) * (hit[:-1] + hit[1:]))
-    return overlap.ratio(doubled, 2 * hit[0] * false[0])
+    steps = -np.diff(false, axis=-1)
+    doubled = np.sum(steps * (hit[..., :-1] + hit[..., 1:]), axis=-1)
+    return overlap.ratio(doubled, 2 * hit[..., 0] * false[..., 0])
 
 
 def average_precision(counts):
     """Average precision by (3); nan where there is no target pixel."""
     curve = precision_recall(counts)
-    return -np.sum(np.diff(curve["recall"]) * curve["precision"][:-1])
+    steps = -np.diff(curve["recall"], axis=-1)
+    return np.sum(steps * curve["precision"][..., :-1], axis=-1)
 
 
 def grid(n):
@@ -106,23 +109,25 @@ def sweep(probability, truth, rule="centroid", points=21):
 
     probability (h, w) float64 in [0, 1], truth: its `targets.Components`.
     """
-    counts, previous = [], -1
-    for threshold in grid(points):
-        mask = probability > threshold
-        pixels = np.count_nonzero(mask)
-        if pixels != previous:
-            current = targets.count(targets.components(mask), truth, rule)
+    thresholds, counts, previous = grid(points), [], -1
+    where = np.flatnonzero(probability > thresholds[0])
+    values = probability.ravel()[where]
+    for threshold in thresholds:
+        kept = where[values > threshold]
+        if kept.size != previous:
+            found = targets.joined(kept, probability.shape)
+            current = targets.count(found, truth, rule)
         counts.append(current)
-        previous = pixels
+        previous = kept.size
     return jax.tree.map(lambda *leaves: np.stack(leaves), *counts)
 
 
 def pd_fa(counts):
-    """Threshold, Pd, Fa and false alarms an image, (points,) each, of a sweep."""
+    """Threshold (points,), Pd, Fa, false alarms an image (..., points) of a sweep."""
     values = targets.compute(counts)
     names = ("Pd", "Fa", "false_alarms_per_image")
     return {
-        "threshold": grid(len(counts.targets)),
+        "threshold": grid(counts.targets.shape[-1]),
         **{name: values[name] for name in names},
     }
 
@@ -133,7 +138,8 @@ def pd_fa_area(counts, limit=FA_LIMIT):
     Fa has no natural end at 1 (the useful range is 1e-6 to 1e-4), hence the limit.
     """
     curve = pd_fa(counts)
-    order = np.argsort(curve["Fa"])
-    fa, pd = curve["Fa"][order], np.maximum.accumulate(curve["Pd"][order])
-    width = np.diff(np.minimum(np.append(fa, np.inf), limit))
-    return np.sum(width * pd) / limit
+    order = np.argsort(curve["Fa"], axis=-1)
+    fa, pd = (np.take_along_axis(curve[name], order, -1) for name in ("Fa", "Pd"))
+    best = np.maximum.accumulate(pd, axis=-1)
+    ends = np.minimum(np.concatenate([fa, np.full_like(fa[..., :1], limit)], -1), limit)
+    return np.sum(np.diff(ends, axis=-1) * best, axis=-1) / limit

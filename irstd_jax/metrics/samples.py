@@ -77,8 +77,11 @@ def sweep(clusters, truth, rule="centroid"):
 
 
 def reliability(counts):
-    """P_k against what is real, as `calibration.Reliability` of 15 equal bins."""
-    n = counts.clusters.size - 1
+    """P_k against what is real, as `calibration.Reliability` of 15 equal bins.
+
+    Leading axes of the counts are kept, here and in `compute`.
+    """
+    n = counts.clusters.shape[-1] - 1
     share = np.arange(n + 1) / n
     groups = np.searchsorted(calibration.WIDE, share, side="right")
     fine = calibration.Reliability(
@@ -89,17 +92,17 @@ def reliability(counts):
 
 def compute(counts):
     """target_ECE, target_Brier, GED2, diversity and spread of (merged) counts."""
-    n, clusters = counts.clusters.size - 1, counts.clusters
+    n, clusters = counts.clusters.shape[-1] - 1, counts.clusters
     share = np.arange(n + 1) / n
     error = counts.matched * (1 - share) ** 2 + (clusters - counts.matched) * share**2
     values = {
         "target_ECE": calibration.ece(reliability(counts)),
-        "target_Brier": overlap.ratio(error.sum(), clusters.sum()),
+        "target_Brier": overlap.ratio(error.sum(-1), clusters.sum(-1)),
         "GED2": overlap.ratio(counts.ged, counts.images),
         "diversity": overlap.ratio(counts.diversity, counts.images),
         "spread": overlap.ratio(counts.deviation, counts.held),
     }
-    return {name: float(value) for name, value in values.items()}
+    return overlap.plain(values)
 
 
 def pd_fa(counts):

@@ -82,11 +82,16 @@ class TargetCounts(NamedTuple):
 def components(mask):
     """The components of a mask (h, w) or (h, w, 1) of {0, 1}."""
     mask = overlap.binary(mask)
-    labels, n = label(mask)
-    where = np.flatnonzero(mask)
-    owner = labels.ravel()[where] - 1
+    return joined(np.flatnonzero(mask), mask.shape)
+
+
+def joined(where, shape):
+    """The components of pixels of an image (h, w), by their flat indices, rising."""
+    axes = np.divmod(where, shape[1])
+    owner, n = owners(*axes)
+    labels = np.zeros(shape, np.int32)
+    labels[axes] = owner + 1
     area = np.bincount(owner, minlength=n)
-    axes = np.divmod(where, mask.shape[1])
     sums = [np.bincount(owner, weights=axis, minlength=n) for axis in axes]
     return Components(
         labels=labels,
@@ -96,6 +101,17 @@ def components(mask):
     )
 
 
+def owners(y, x):
+    """The component of each pixel, and their number; only their box is searched."""
+    if y.size == 0:
+        return y, 0
+    y, x = y - y[0], x - x.min()
+    part = np.zeros((y[-1] + 1, x.max() + 1), bool)
+    part[y, x] = True
+    labels, n = ndimage.label(part, structure=np.ones((3, 3)))
+    return labels[y, x] - 1, n
+
+
 def boxes(owner, axes, n):
     """Boxes (n, 4) of n components from the owner and y, x of each of their pixels."""
     low, high = np.full((2, n), np.iinfo(np.int64).max), np.zeros((2, n), np.int64)
@@ -103,17 +119,6 @@ def boxes(owner, axes, n):
         np.minimum.at(low[i], owner, axis)
         np.maximum.at(high[i], owner, axis + 1)
     return np.concatenate([low, high]).T
-
-
-def label(mask):
-    """Labels (h, w) and their number; only the part that has pixels is searched."""
-    labels = np.zeros(mask.shape, np.int32)
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
-    if rows.size == 0:
-        return labels, 0
-    part = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-    labels[part], n = ndimage.label(mask[part], structure=np.ones((3, 3)))
-    return labels, n
 
 
 def by_centroid(prediction, truth):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from irstd_jax.metrics import bootstrap
+from irstd_jax.metrics import bootstrap, overlap
 
 
 class Sums(NamedTuple):
@@ -44,7 +44,7 @@ def test_the_interval_shrinks_as_one_over_root_n():
 def test_a_resample_holds_as_many_images_as_the_set():
     seen = []
     bootstrap.intervals(sample(7), lambda s: seen.append(s.images) or mean(s), 50)
-    assert seen == [7] * 50
+    assert [n.tolist() for n in seen] == [[7] * 50]
 
 
 def test_the_seed_decides():
@@ -58,9 +58,8 @@ def test_undefined_repeats_are_left_out():
     states = Sums(np.array([1.0, 1.0]), np.array([1, 0]))
 
     def compute(sums):
-        never = np.nan
-        defined = sums.value / sums.images if sums.images else np.nan
-        return {"never": never, "sometimes": defined}
+        never = np.full(sums.images.shape, np.nan)
+        return {"never": never, "sometimes": overlap.ratio(sums.value, sums.images)}
 
     intervals = bootstrap.intervals(states, compute, 200)
     assert np.isnan(intervals["never"]).all()

@@ -28,7 +28,8 @@ import launch  # noqa: E402
 PARTS = {
     "tracing and compiling, or reading the cache": ("pjit.py", "_infer_params"),
     "compiling": ("compiler.py", "compile_or_get_cached"),
-    "waiting for a batch": ("dataset.py", "__next__"),
+    "waiting for a batch": ("prefetch.py", "__next__"),
+    "waiting for a training step": ("irstd_jax/train.py", "check"),
     "waiting for the network, or for files": ("futures/_base.py", "result"),
     "reading images": ("irstd_jax/data/images.py", "read_grey"),
     "counting pixels and targets": ("irstd_jax/metrics/__init__.py", "count"),

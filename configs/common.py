@@ -219,6 +219,7 @@ def no_augmentation():
         "brightness": 0.0,
         "contrast": 0.0,
         "noise": 0.0,
+        "frame": 0.0,
     }
 
 

@@ -130,6 +130,7 @@ INGREDIENTS = {
     "contrast": {"data.augment.contrast": 0.5, "data.augment.brightness": 0.2},
     "blur": {"data.augment.blur": 1.0},
     "more_noise": {"data.augment.noise": 0.05},
+    "frame": {"data.augment.frame": 0.3},
     "free_crops": {"data.target_share": 0.2},
     "stretch": {"data.stretch": 0.01},
     "scenes": {

@@ -57,6 +57,8 @@ class Preparation:
             sample = transforms.resize(sample, self.resize)
         if self.crop:
             sample = transforms.crop(sample, rng, self.crop, self.target_share)
+        if self.augment is not None and self.augment.get("frame"):
+            sample = transforms.frame(sample, rng, self.augment.get("frame"))
         mask = np.asarray(sample["mask"], np.float32)
         return {"image": self.image(sample["image"]), "mask": mask}
 

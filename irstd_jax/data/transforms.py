@@ -6,9 +6,11 @@ the paper's recipe, which only resizes. The order, for whoever turns some on:
     long side -> scale -> mirror -> flip -> quarter turns                   (augment)
     -> brightness and contrast -> blur -> noise
     -> crop or resize to a fixed size
+    -> frame
     -> normalise
 
-Scale and quarter turns change the size of an image, so the fixed size comes after.
+Scale and quarter turns change the size of an image, so the fixed size comes after; a
+frame lies at the border of what is left.
 """
 
 import numpy as np
@@ -26,6 +28,7 @@ AUGMENTATIONS = (
     "blur",
     "blur_spares_targets",
     "noise",
+    "frame",
 )
 
 # (mean, std) on images in [0, 1], one number a channel or one for all. The irstd_diff
@@ -33,6 +36,8 @@ AUGMENTATIONS = (
 # IRSTD-1k; "nuaa" and "nudt" are the pixel statistics of the published files, "irstd1k"
 # and what says so are BasicIRSTD's pairs, "imagenet" that of three colours which
 # detectors borrow.
+FRAME_WIDTH = 4  # px, at most
+
 PRESETS = {
     "none": ((0.0,), (1.0,)),
     "nuaa": ((113 / 255,), (57.5 / 255,)),
@@ -262,12 +267,39 @@ def noise(sample, rng, deviation):
     return sample | {"image": np.clip(image + grain, 0, 1).astype(np.float32)}
 
 
+def frame(sample, rng, chance):
+    """With a chance, lines along some borders, as cameras and compression leave them.
+
+    Each side has them with chance one half: 1 to 4 of any one grey level, a little
+    different from line to line and along them. A side where they would hide a target
+    pixel has none, so the mask stays as it is.
+    """
+    if rng.random() >= chance:
+        return sample
+    image = sample["image"].copy()
+    for turns in np.flatnonzero(rng.random(4) < 0.5):
+        width = rng.integers(1, FRAME_WIDTH + 1)
+        strip = np.rot90(image, turns)[:width]
+        if not np.rot90(sample["mask"], turns)[:width].any():
+            strip[:] = lines(rng, strip.shape)
+    return sample | {"image": image}
+
+
+def lines(rng, shape):
+    """Grey levels (n, length, 1) of a frame's lines, in [0, 1]."""
+    n, length, _ = shape
+    levels = rng.random() + 0.1 * rng.standard_normal((n, 1))
+    grain = ndimage.gaussian_filter1d(rng.standard_normal((n, length)), 2)
+    levels = levels + rng.uniform(0, 0.1) * grain
+    return np.clip(levels, 0, 1)[..., None].astype(np.float32)
+
+
 def augment(sample, rng, settings):
-    """The changes that the `augment` block turns on, in the order above.
+    """The changes that the `augment` block turns on, in the order above, but for frame.
 
     settings (a mapping, or None): mirror, flip, quarter_turns, blur_spares_targets
-    (bool), long_side and scale ((low, high) or None), brightness, contrast, blur and
-    noise (0 is off). A field that is absent is off.
+    (bool), long_side and scale ((low, high) or None), brightness, contrast, blur, noise
+    and frame (0 is off). A field that is absent is off.
     """
     on = settings or {}
     unknown = set(on.keys()) - set(AUGMENTATIONS)

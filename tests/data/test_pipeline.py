@@ -97,6 +97,19 @@ def test_preparation_gives_one_shape_for_all_sizes():
     assert item["image"].dtype == item["mask"].dtype == np.float32
 
 
+def test_a_frame_lies_at_the_border_of_the_crop():
+    prepare = pipeline.Preparation(
+        channels=1, normalisation="none", crop=16, augment={"frame": 1.0}
+    )
+    image = np.full((60, 60, 1), 0.123, np.float32)
+    sample = {"name": "a", "image": image, "mask": np.zeros((60, 60, 1), np.uint8)}
+    rng = np.random.default_rng(0)
+    crops = np.stack([prepare.training(sample, rng)["image"] for _ in range(20)])
+    changed = crops != np.float32(0.123)
+    assert changed[:, 0].any() and changed[:, -1].any() and changed[:, :, 0].any()
+    assert not changed[:, 4:-4, 4:-4].any()
+
+
 def test_unknown_normalisation_lists_the_choices():
     prepare = pipeline.Preparation(channels=1, normalisation="visible")
     with pytest.raises(ValueError, match="unknown data.normalisation 'visible'.*nuaa"):

@@ -58,6 +58,7 @@ ALL = EXACT | {
     "blur": lambda s, rng: transforms.blur(s, rng, 2.0, bool(rng.integers(2))),
     "levels": lambda s, rng: transforms.brightness_contrast(s, rng, 0.3, 0.5),
     "noise": lambda s, rng: transforms.noise(s, rng, 0.2),
+    "frame": lambda s, rng: transforms.frame(s, rng, 0.7),
 }
 
 
@@ -259,6 +260,42 @@ def test_noise_has_at_most_the_deviation_asked_for():
         for i in range(60)
     ]
     assert max(spread) < 0.053 and max(spread) > 0.045 and min(spread) < 0.01
+
+
+def framed(mask, n=200, chance=1.0):
+    """(n, h, w): where frames of so many seeds changed a grey image."""
+    image = np.full((*mask.shape, 1), 0.123, np.float32)
+    sample = {"name": "a", "image": image, "mask": mask[..., None].astype(np.uint8)}
+    changed = [
+        transforms.frame(sample, np.random.default_rng(i), chance) for i in range(n)
+    ]
+    assert all(one["mask"] is sample["mask"] for one in changed)
+    return np.stack([(one["image"] != image)[..., 0] for one in changed])
+
+
+def test_a_frame_is_whole_lines_at_borders():
+    lines = framed(np.zeros((20, 30)))
+    inner = lines[:, 4:-4, 4:-4]
+    assert not inner.any()
+    # Of the middle row and column all that is changed is what lines cross.
+    for across in (lines[:, 10], lines[:, :, 15]):
+        for ends in (across[:, :4], across[:, :-5:-1]):
+            width = ends.sum(1)
+            assert set(width) == {0, 1, 2, 3, 4}
+            assert (ends == (np.arange(4) < width[:, None])).all()
+            assert 0.35 < (width > 0).mean() < 0.65
+    for side in (lines[:, 0], lines[:, -1], lines[:, :, 0], lines[:, :, -1]):
+        middle = side[:, side.shape[1] // 2]
+        assert side[middle].all() and not middle.all()
+
+
+def test_a_frame_has_its_chance_and_hides_no_target():
+    assert framed(np.zeros((9, 9)), chance=0.3).any((1, 2)).mean() < 0.45
+    mask = np.zeros((20, 30))
+    mask[2, 12] = 1
+    lines = framed(mask)
+    assert not lines[:, 2, 12].any() and lines[:, 0, 12].any()
+    assert lines[:, 19, 12].any() and set(lines[:, :4, 12].sum(1)) == {0, 1, 2}
 
 
 PUBLISHED = {

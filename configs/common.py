@@ -96,6 +96,7 @@ def recipe(name, dataset, split):
             "evaluation": {
                 "at_end": True,
                 "part": "test",
+                "images": 0,  # 0 = all of the part
                 "size": 0,  # 0 = native
                 "threshold": 0.5,
                 "matching": "centroid",

@@ -25,7 +25,6 @@ from irstd_jax import (
     answers,
     benchmark,
     comparison,
-    data,
     evaluate,
     files,
     inference,
@@ -227,7 +226,7 @@ def judge(job):
     """Writes report.json, its pictures and the masks of a job into its folder."""
     (job.folder / ASKED).unlink(missing_ok=True)
     recipe, variables, about = inference.trained(job.recipe, job.folder)
-    task, source = tasks.build(recipe), data.load(recipe.data, recipe.evaluation.part)
+    task, source = tasks.build(recipe), evaluate.asked_for(recipe)
     shown = recipe.predict.mode
     predict = inference.predictor(task, keep=(shown,))
     predict = functools.partial(predict, jax.device_put(variables))

@@ -124,10 +124,14 @@ def row(config, own, reports, spent):
 
 def reported(system, job):
     """What papers report of a system on a job's set, and how their protocol differs."""
-    split, size = job.recipe.data.split, job.recipe.evaluation.size
+    split, settings = job.recipe.data.split, job.recipe.evaluation
+    some = ["all images"] * bool(settings.get("images", 0))
+
+    def differs(source):
+        return some + literature.differences(source, job.set, split, settings.size)
+
     return [
-        figure._asdict()
-        | {"differs": literature.differences(figure.source, job.set, split, size)}
+        figure._asdict() | {"differs": differs(figure.source)}
         for figure in literature.figures(system, job.set)
     ]
 

@@ -59,7 +59,7 @@ def run(config, workdir):
     """Evaluates `config.evaluation.part` and reports; returns the exit code 0."""
     config, variables, about = inference.trained(config, workdir)
     task = tasks.build(config)
-    source = data.load(config.data, config.evaluation.part)
+    source = asked_for(config)
     if hasattr(task, "score"):
         return score_images(config, workdir, task, variables, source, about)
     predict = functools.partial(inference.predictor(task), jax.device_put(variables))
@@ -73,6 +73,13 @@ def run(config, workdir):
     for path in paths:
         print(path)
     return 0
+
+
+def asked_for(config):
+    """The source of `config.evaluation`: its part, or so many images of it."""
+    settings = config.evaluation
+    # Runs of earlier versions lack the field.
+    return data.some(data.load(config.data, settings.part), settings.get("images", 0))
 
 
 def score_images(config, workdir, task, variables, source, about):
@@ -109,14 +116,13 @@ def weights_label(about):
     return f"{name}, converted from {about.get('source', '?')}"
 
 
-def judge(config, predict, source, limit=0, progress=False, calibrate=True, each=None):
+def judge(config, predict, source, progress=False, calibrate=True, each=None):
     """Predicts and counts the images of a source.
 
     Args:
       config: with the blocks data and evaluation.
       predict: (images, names, seed) -> maps by mode; of `inference.predictor`.
       source: of samples.
-      limit: of images, evenly chosen; 0 for all.
       progress: show a bar.
       calibrate: count what a report says of calibration and of samples, too.
       each: called with every sample and its maps by mode, in no order.
@@ -126,10 +132,7 @@ def judge(config, predict, source, limit=0, progress=False, calibrate=True, each
     """
     settings = config.evaluation
     prepare = pipeline.preparation(config.data)
-    chosen = np.arange(len(source))
-    if limit:
-        chosen = chosen[:: max(1, -(-len(source) // limit))]
-    samples = (sized(source[int(i)], settings.size) for i in chosen)
+    samples = (sized(source[i], settings.size) for i in range(len(source)))
     done = inference.predictions(
         predict,
         samples,
@@ -139,7 +142,7 @@ def judge(config, predict, source, limit=0, progress=False, calibrate=True, each
         seed=settings.seed,
     )
     if progress:
-        done = bar(done, total=len(chosen), unit="image", desc="evaluate")
+        done = bar(done, total=len(source), unit="image", desc="evaluate")
     rows, pictures, modes = [], [], []
     for sample, prediction in done:
         if each is not None:
@@ -157,7 +160,7 @@ def judge(config, predict, source, limit=0, progress=False, calibrate=True, each
         {mode: stacked["counts"][mode] for mode in modes},
         pictures,
         {mode: threshold(settings, mode) for mode in modes},
-        len(chosen),
+        len(source),
         stacked["calibration"],
         stacked["samples"],
     )

@@ -33,7 +33,7 @@ def scorer(task):
     return score
 
 
-def score(config, run, variables, source, limit=0):
+def score(config, run, variables, source):
     """Scores the images of a source.
 
     Args:
@@ -41,19 +41,16 @@ def score(config, run, variables, source, limit=0):
       run: of `scorer`.
       variables: of the task.
       source: of samples.
-      limit: of images, evenly chosen; 0 for all.
 
     Returns:
       ({score: mean over the images}, {score: its deviation}, rows of a contact sheet).
     """
     prepare = dataclasses.replace(pipeline.preparation(config.data), augment=None)
-    chosen = np.arange(len(source))
-    if limit:
-        chosen = chosen[:: max(1, -(-len(source) // limit))]
     size, seed = config.evaluation.batch_size, config.evaluation.seed
     values, rows = {}, []
-    for first in range(0, len(chosen), size):
-        samples = [source[int(i)] for i in chosen[first : first + size]]
+    for first in range(0, len(source), size):
+        last = min(first + size, len(source))
+        samples = [source[i] for i in range(first, last)]
         names = [sample["name"] for sample in samples]
         crops = [cut(prepare, sample) for sample in samples]
         # A rest is filled up with repeats, so that one program serves all batches.

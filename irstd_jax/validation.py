@@ -65,7 +65,8 @@ class Validation:
                 )
             self.source = None
         else:
-            self.source = data.load(config.data, "validation")
+            whole = data.load(config.data, "validation")
+            self.source = data.some(whole, config.validation.images)
 
     def __call__(self, step, train_state, best, out):
         """Judges a state; returns the best value so far."""
@@ -102,9 +103,7 @@ def masks(config, task):
 
     def judge(variables, source):
         run = functools.partial(predict, variables)
-        judged = evaluate.judge(
-            config, run, source, limit=settings.images, calibrate=False
-        )
+        judged = evaluate.judge(config, run, source, calibrate=False)
         scores = evaluate.scores(judged)
         logged = {
             f"validation/{mode}/{name}": value
@@ -125,8 +124,7 @@ def images(config, task):
     name, sign = task.chosen_by
 
     def judge(variables, source):
-        limit = config.validation.images
-        means, _, rows = scoring.score(config, run, variables, source, limit)
+        means, _, rows = scoring.score(config, run, variables, source)
         logged = {f"validation/{key}": value for key, value in means.items()}
         words = f"{name} {means[name]:.4f}"
         return Verdict(means, logged, words, sign * means[name], rows)

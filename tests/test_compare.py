@@ -307,6 +307,17 @@ def test_scores_are_told_with_their_spread():
     assert comparison.spread("Fa", several) == "20.00 ± 1.00"
 
 
+def test_a_figure_of_some_images_is_not_held_against_one_of_all(tmp_path):
+    told = {}
+    for variant in ("", "brief"):
+        config = compare.chosen(recipe.get_config(variant))
+        job = compare.job(config, tmp_path, "dnanet", "nudt_sirst", 0)
+        told[variant] = comparison.reported("dnanet", job)
+    assert told[""] and len(told[""]) == len(told["brief"])
+    for all_of, some_of in zip(told[""], told["brief"], strict=True):
+        assert some_of["differs"] == ["all images", *all_of["differs"]]
+
+
 def test_claims_say_what_differs():
     figure = {"source": "basic_irstd", "IoU": 0.7482, "Pd": 0.9354, "Fa": 38.28e-6}
     assert comparison.claim(figure | {"differs": []}) == (

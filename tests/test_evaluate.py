@@ -68,9 +68,15 @@ def test_counts_do_not_depend_on_the_batches(config, source, truth):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_limit_takes_images_evenly(config, source, truth):
+def test_some_images_are_judged_as_such(config, source, truth):
+    config.evaluation.images = 2
+    few = evaluate.asked_for(config)
     predict = answers(truth, diffusion=lambda m: m)
-    assert evaluate.judge(config, predict, source, limit=2).count == 2
+    judged = evaluate.judge(config, predict, few)
+    assert judged.count == len(few) == 2 and few.names[0] == source.names[0]
+    report = evaluate.make_report(config, judged, few, tasks.build(config), "made up")
+    assert report["words"].startswith(f"2 of {len(source)} test images of ")
+    assert report["protocol"]["hash"] != source.describe()["hash"]
 
 
 def test_report_and_pictures_are_whole(config, source, truth, tmp_path):

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from irstd_jax.data import benchmarks, extras, folder, mixed
 from irstd_jax.data.pairs import PARTS, open_part
+from irstd_jax.data.selection import some as some
 from irstd_jax.data.stretch import Stretched
 
 READERS = ("files", "tfds")

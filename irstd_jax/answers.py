@@ -1,15 +1,18 @@
 """Answers of a predictor that outlive a killed judgement, so that it goes on.
 
+    with answers.kept(predict, workdir, recipe, variables) as predict:
+        ...  # judge by it, and write the report
+
 A judgement of hours (IPI, or a hundred steps an image on a CPU) writes its report at
 the end. Until then each answered batch is a file, named by all that it depends on:
 
-    folder / D(recipe, variables) / D(images, names, seed).npz         D a digest
+    workdir / FOLDER / D(recipe, variables) / D(images, names, seed).npz    D a digest
 
 so whatever else was asked, or comes after a change of recipe, weights or images, is
 asked anew. What is answered within a second is not kept: there is little to lose.
-`forget` removes all once the report is there.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -25,17 +28,21 @@ FOLDER = ".irstd_jax_answers"  # it is removed: no name that a user would choose
 LEAST = 1.0  # seconds
 
 
-def kept(predict, folder, recipe, variables, least=LEAST):
-    """`predict` as it is, but what it has answered in `least` seconds or more is read.
+@contextlib.contextmanager
+def kept(predict, workdir, recipe, variables, least=LEAST):
+    """A context of `predict`, but what took it `least` seconds or more is read again.
+
+    What is kept is removed when the context ends well, and stays after an error.
 
     Args:
       predict: (images (b, h, w, c), names, seed) -> dict of arrays, a pure function.
-      folder: where answers are kept, one .npz a batch; those of others are removed.
+      workdir: below which answers lie, one .npz a batch; those of others are removed.
       recipe: JSON-able, all of the config that answers depend on.
       variables: the tree of arrays that they depend on.
     """
-    own = pathlib.Path(folder) / _digest(json.dumps(recipe, sort_keys=True), variables)
-    for other in set(pathlib.Path(folder).glob("*")) - {own}:
+    folder = pathlib.Path(workdir) / FOLDER
+    own = folder / _digest(json.dumps(recipe, sort_keys=True), variables)
+    for other in set(folder.glob("*")) - {own}:
         shutil.rmtree(other)
 
     def answer(images, names, seed):
@@ -49,11 +56,7 @@ def kept(predict, folder, recipe, variables, least=LEAST):
             files.write_by(path, lambda aside: _save(aside, output))
         return output
 
-    return answer
-
-
-def forget(folder):
-    """Removes the answers in a folder, if there are any."""
+    yield answer
     shutil.rmtree(folder, ignore_errors=True)
 
 

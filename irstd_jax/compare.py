@@ -230,21 +230,19 @@ def judge(job):
     shown = recipe.predict.mode
     predict = inference.predictor(task, keep=(shown,))
     predict = functools.partial(predict, jax.device_put(variables))
-    known = job.folder / answers.FOLDER
-    predict = answers.kept(predict, known, recipe.to_dict(), variables)
     level, masks = evaluate.threshold(recipe.evaluation, shown), {}
 
     def keep(sample, prediction):
         masks[sample["name"]] = prediction[shown][..., 0] > level
 
-    judged = evaluate.judge(recipe, predict, source, progress=True, each=keep)
-    label = evaluate.weights_label(about)
-    report = evaluate.make_report(recipe, judged, source, task, label)
-    report["mode"], report["trained_steps"] = shown, about.get("step")
-    evaluate.write(job.folder, report, judged)
-    comparison.write_masks(job.folder, masks)
-    files.write_json(job.folder / ASKED, judged_as(job))
-    answers.forget(known)
+    with answers.kept(predict, job.folder, recipe.to_dict(), variables) as predict:
+        judged = evaluate.judge(recipe, predict, source, progress=True, each=keep)
+        label = evaluate.weights_label(about)
+        report = evaluate.make_report(recipe, judged, source, task, label)
+        report["mode"], report["trained_steps"] = shown, about.get("step")
+        evaluate.write(job.folder, report, judged)
+        comparison.write_masks(job.folder, masks)
+        files.write_json(job.folder / ASKED, judged_as(job))
 
 
 def cost(config, workdir, system):

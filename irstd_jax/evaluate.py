@@ -63,12 +63,10 @@ def run(config, workdir):
     if hasattr(task, "score"):
         return score_images(config, workdir, task, variables, source, about)
     predict = functools.partial(inference.predictor(task), jax.device_put(variables))
-    known = pathlib.Path(workdir) / answers.FOLDER
-    predict = answers.kept(predict, known, config.to_dict(), variables)
-    judged = judge(config, predict, source, progress=True)
-    report = make_report(config, judged, source, task, weights_label(about))
-    paths = write(workdir, report, judged)
-    answers.forget(known)
+    with answers.kept(predict, workdir, config.to_dict(), variables) as predict:
+        judged = judge(config, predict, source, progress=True)
+        report = make_report(config, judged, source, task, weights_label(about))
+        paths = write(workdir, report, judged)
     print(table(report))
     for path in paths:
         print(path)

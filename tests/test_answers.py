@@ -1,5 +1,6 @@
 """Answers outlive a killed judgement, and are of exactly what was asked."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -23,9 +24,22 @@ class Counting:
         return {"diffusion": 2 * images, "mean": images.mean((1, 2, 3)) + seed}
 
 
-def ask(predict, folder, *, recipe=RECIPE, variables=VARIABLES, least=0, **what):
+class Cut(Exception):
+    """As a kill would end a judgement."""
+
+
+def ask(predict, workdir, *, recipe=RECIPE, variables=VARIABLES, least=0, **what):
+    """The answer, in a judgement that is cut behind it."""
     what = {"images": IMAGES, "names": ["a", "b"], "seed": 0} | what
-    return answers.kept(predict, folder, recipe, variables, least)(**what)
+    judging = answers.kept(predict, workdir, recipe, variables, least)
+    with contextlib.suppress(Cut), judging as answer:
+        found = answer(**what)
+        raise Cut
+    return found
+
+
+def kept(workdir):
+    return sorted((workdir / answers.FOLDER).glob("*"))
 
 
 def test_an_answer_is_read_to_the_bit(tmp_path):
@@ -62,17 +76,28 @@ def test_whatever_changes_is_asked_anew(change, tmp_path):
 
 def test_answers_to_another_recipe_are_removed(tmp_path):
     ask(Counting(), tmp_path)
-    (before,) = tmp_path.iterdir()
+    (before,) = kept(tmp_path)
     ask(Counting(), tmp_path, recipe={})
-    (after,) = tmp_path.iterdir()
+    (after,) = kept(tmp_path)
     assert after != before
+
+
+def test_a_judgement_that_ends_well_leaves_what_is_not_its_own(tmp_path):
+    ask(Counting(), tmp_path)
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "mine.txt").write_text("mine")
+    assert kept(tmp_path)
+    with answers.kept(Counting(), tmp_path, RECIPE, VARIABLES, 0) as answer:
+        answer(IMAGES, ["a", "b"], 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["answers"]
+    assert (tmp_path / "answers" / "mine.txt").read_text() == "mine"
 
 
 def test_what_is_quick_is_not_kept(tmp_path):
     predict = Counting()
     for _ in range(2):
         ask(predict, tmp_path, least=60)
-    assert predict.asked == 2 and not list(tmp_path.iterdir())
+    assert predict.asked == 2 and not kept(tmp_path)
 
 
 def test_an_evaluation_cut_in_the_middle_asks_the_rest_alone(tmp_path, monkeypatch):

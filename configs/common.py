@@ -59,6 +59,7 @@ def recipe(name, dataset, split):
             "checkpoint_every": 1_000,
             "weights": "",  # a weights file; "" = the best of the workdir
             "start": "",  # a weights file from which training begins; "" = at random
+            "views": 1,  # of an image, mirrored and turned, to judge it by: 2, 4, 8
             "parallel": "pmap",  # or "sharded"
             "data": {
                 "name": dataset,

@@ -25,6 +25,7 @@ fewer images of each set. Variants (run so far are `shipped`, `ablations`, most 
              at a time that could help it on other scenes, then from NUDT-SIRST, and
              from both; 1,500 steps each, judged on both sets
   shipped    the detectors that come with the library, on both sets: a minute or two
+  views      the same, each by 1, 2, 4 and 8 views of an image: half an hour of a core
   classical  the classical methods, on both sets: hours, nearly all of them IPI's
   rules      the same, each by every rule that makes a mask of a saliency
   table3     the form of IRSTD-Diff's Table III: its systems, sets, size and columns,
@@ -69,6 +70,7 @@ SCENES = {
     }
 }
 RULES = ("half", "peak", "deviations")
+COUNTS = (1, 2, 4, 8)  # of views
 # The rows of the papers' tables, in their order, by our names: a line each.
 TABLE_III = (
     "wslcm",
@@ -288,6 +290,16 @@ def shipped():
     return found
 
 
+def in_views():
+    """The shipped detectors, each by the mean over so many views of an image."""
+    return {
+        f"{name}_{count}": block
+        | {"recipe": changed(block["recipe"], {"views": count})}
+        for name, block in shipped().items()
+        for count in COUNTS
+    }
+
+
 def brief(config):
     """A quarter of the steps: 12 minutes of a core."""
     config.num_steps = config.evaluate_every = 1_500
@@ -321,6 +333,7 @@ VARIANTS = {
     "classical": (methods, SETS, 0.0),
     "rules": (rules, SETS, 0.0),
     "shipped": (shipped, SETS, 0.0),
+    "views": (in_views, SETS, 0.0),
     "table1": (lambda: table(TABLE_I), SETS_I, 0.0),
     "table3": (lambda: table(TABLE_III), SETS_III, 0.0),
     "tiny": (lambda: networks("tiny") | methods("tiny", TOYS), SCENES, 0.0),

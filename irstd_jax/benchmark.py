@@ -132,7 +132,7 @@ def measured(config, training=True):
         "train_batch_size": batch_size,
         "parallel": config.parallel,
         "dtype": config.model.dtype,
-        "sampling": tasks.protocol(task),
+        "sampling": tasks.protocol(tasks.detector(config)),
         "parameters": parameters(variables["params"]),
         "images_per_second": settings.batch_size / rows["predict"]["seconds"],
         "seconds_per_image": rows["predict"]["seconds"] / settings.batch_size,
@@ -162,8 +162,10 @@ def inference_programs(config, task, variables):
     image = np.stack([prepare(scene["image"]) for scene in made])
     keys = inference.image_keys([str(number) for number in range(b)], 0)
 
+    judge = tasks.detector(config)
+
     def predict(variables, image, keys):
-        output = task.predict(variables, {"image": image}, keys)
+        output = judge.predict(variables, {"image": image}, keys)
         return {mode: inference.chosen(output, mode)} if mode else output
 
     total = parameters(variables["params"])

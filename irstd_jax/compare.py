@@ -163,6 +163,7 @@ def asked(job):
     facts = {
         "evaluation": job.recipe.evaluation.to_dict(),
         "mode": job.recipe.predict.mode,
+        "views": job.recipe.get("views", 1),
         "data": {name: job.recipe.data[name] for name in JUDGED_ON},
     }
     if job.recipe.weights:
@@ -226,7 +227,7 @@ def judge(job):
     """Writes report.json, its pictures and the masks of a job into its folder."""
     (job.folder / ASKED).unlink(missing_ok=True)
     recipe, variables, about = inference.trained(job.recipe, job.folder)
-    task, source = tasks.build(recipe), evaluate.asked_for(recipe)
+    task, source = tasks.detector(recipe), evaluate.asked_for(recipe)
     shown = recipe.predict.mode
     predict = inference.predictor(task, keep=(shown,))
     predict = functools.partial(predict, jax.device_put(variables))

@@ -58,7 +58,7 @@ class Judged(NamedTuple):
 def run(config, workdir):
     """Evaluates `config.evaluation.part` and reports; returns the exit code 0."""
     config, variables, about = inference.trained(config, workdir)
-    task = tasks.build(config)
+    task = tasks.detector(config)
     source = asked_for(config)
     if hasattr(task, "score"):
         return score_images(config, workdir, task, variables, source, about)

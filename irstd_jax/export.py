@@ -66,7 +66,7 @@ def run(config, workdir, output, overwrite=False):
     config.export = ConfigDict(DEFAULTS | given.to_dict())
     check(config, output.suffix)
     config.model.dtype = config.export.dtype
-    task = tasks.build(config)
+    task = tasks.detector(config)
     if hasattr(task, "score"):
         raise ValueError(
             f"these weights are of the task {config.task.name!r}, which detects "

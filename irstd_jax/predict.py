@@ -70,7 +70,7 @@ def run(config, workdir, source, output, overwrite=False, samples=0):
     guard(output, list(names.values()), config.predict, overwrite, several)
     config, variables, about = inference.trained(config, workdir)
     settings = config.predict
-    task = tasks.build(config)
+    task = tasks.detector(config)
     if hasattr(task, "score"):
         raise ValueError(
             f"these weights are of the task {config.task.name!r}, which detects "

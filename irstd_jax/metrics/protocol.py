@@ -16,8 +16,8 @@ class Protocol:
 
     count and hash identify the images; size_rule: "native", or the side in px to which
     image and mask were resized; mask_rule: how a mask became binary; rule: by which a
-    saliency was cut, None for probabilities; the sampling fields are None for a network
-    that does not sample.
+    saliency was cut, None for probabilities; views: of each image, whose mean counts;
+    the sampling fields are None for a network that does not sample.
     """
 
     set: str
@@ -30,6 +30,7 @@ class Protocol:
     matching: str = "centroid"
     mask_rule: str = "value > 127"
     rule: str | None = None
+    views: int = 1
     seed: int | None = None
     sampler: str | None = None
     steps: int | None = None
@@ -67,9 +68,10 @@ class Protocol:
 
     def _scoring(self):
         by_rule = f", by the rule {self.rule}" if self.rule else ""
+        seen = f", the mean over {self.views} views" if self.views > 1 else ""
         return (
-            f"A pixel is detected where p > {self.threshold:g}{by_rule}; targets are "
-            f"matched by the {self.matching} rule; an image without target and "
+            f"A pixel is detected where p > {self.threshold:g}{by_rule}{seen}; targets "
+            f"are matched by the {self.matching} rule; an image without target and "
             f"detection scores {EMPTY_SCORES[self.empty_rule]:g} in nIoU."
         )
 

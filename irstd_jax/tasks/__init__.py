@@ -23,6 +23,7 @@ from irstd_jax.tasks import (
     mask_diffusion,
     restoration,
     segmentation,
+    views,
 )
 
 PROBABILITIES = mask_diffusion.MODES  # what these maps say can be held against truth
@@ -52,6 +53,12 @@ def build(config, norm_axis=None):
     return TASKS[name](config, norm_axis)
 
 
+def detector(config):
+    """The task of a config as it judges images: through `config.views` of each."""
+    # Runs of earlier versions lack the field.
+    return views.seen(build(config), config.get("views", 1))
+
+
 def learns(config):
     """Whether the task of a config needs weights to predict.
 
@@ -78,8 +85,9 @@ def quick(task, settings):
 
 def protocol(task):
     """What the protocol of a task's figures says of the task itself, as a dict."""
-    cut = getattr(task, "cut", None)
-    return sampling(task) | ({"rule": cut} if cut else {})
+    cut, count = getattr(task, "cut", None), getattr(task, "views", 1)
+    facts = {"rule": cut} if cut else {}
+    return sampling(task) | facts | ({"views": count} if count > 1 else {})
 
 
 def sampling(task):

@@ -26,6 +26,7 @@ FREE_FIELDS = (
     "predict",
     "benchmark",
     "export",
+    "views",
 )
 
 

@@ -258,7 +258,8 @@ def cost(config, workdir, system):
         recipe.benchmark.to_dict() | config.benchmark.to_dict()
     )
     facts = {k: recipe[k].to_dict() for k in ("benchmark", "model")}
-    facts = files.as_json(facts | {"training": config.minutes > 0})
+    facts |= {"training": config.minutes > 0, "views": recipe.get("views", 1)}
+    facts = files.as_json(facts)
     if path.exists():
         known = files.read_json(path)
         if known.pop("asked") == facts:

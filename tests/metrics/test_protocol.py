@@ -8,7 +8,7 @@ from irstd_jax.metrics import Protocol
 
 SET = {"set": "nuaa_sirst", "split": "213/214", "part": "test", "count": 214}
 FIELDS = (
-    "set split part count hash size_rule threshold matching mask_rule rule seed "
+    "set split part count hash size_rule threshold matching mask_rule rule views seed "
     "sampler steps samples ensemble weights empty_rule"
 ).split()
 
@@ -24,6 +24,12 @@ def test_the_rule_of_a_saliency_is_told():
     text = Protocol(**SET, hash="ab12", rule="peak").describe()
     assert "p > 0.5, by the rule peak; targets" in text
     assert "by the rule" not in Protocol(**SET, hash="ab12").describe()
+
+
+def test_views_are_told_where_there_are_several():
+    text = Protocol(**SET, hash="ab12", views=4).describe()
+    assert "p > 0.5, the mean over 4 views; targets" in text
+    assert "views" not in Protocol(**SET, hash="ab12").describe()
 
 
 def test_the_description_names_what_moves_the_score():

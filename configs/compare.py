@@ -14,7 +14,7 @@ judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE
 is cut goes on by the same command. Classical methods learn nothing and are judged once,
 by the rule `peak`, to which published rows come nearest. `evaluation.images` judges
 fewer images of each set. Variants (run so far are `shipped`, `ablations`, most of
-`cross`, some systems of the first, and `tiny`):
+`cross`, `views` of each set's own, `classical`, some systems of the first, and `tiny`):
 
   (none)     the networks by their `small` recipes, 10 minutes each, and the classical
              methods: a night of a core

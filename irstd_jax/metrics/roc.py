@@ -66,7 +66,7 @@ def roc(counts):
 
 
 def precision_recall(counts):
-    """Threshold (n + 2,), precision and recall (..., n + 2); nothing is precise."""
+    """Threshold (n + 2,), precision, recall (..., n + 2); no detection is precise."""
     hit, false = above(counts.positive), above(counts.negative)
     n = counts.positive.shape[-1] - 1
     precision = overlap.ratio(hit, hit + false)

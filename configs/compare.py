@@ -110,6 +110,7 @@ ABLATIONS = {
     "realtime": {},
     "no_soft_iou": {"task.mask_iou_weight": 0.0, "task.iou_weight": 0.0},
     "no_last_share": {"task.last_share": 0.0},
+    "no_diffusion": {"task.last_share": 1.0},  # x_t is noise always
     "uniform_times": {"task.times": "uniform"},
     "min_snr": {"task.weighting": "min_snr"},
     "x0_squared_error": {

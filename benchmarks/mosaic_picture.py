@@ -1,6 +1,6 @@
 """The README's picture of an augmented set: generated scenes through all its stages.
 
-  python benchmarks/mosaic_picture.py --output=mosaic.png
+  python benchmarks/mosaic_picture.py --output=benchmarks/pictures/mosaic.png
 
 composes mosaics of generated scenes, harmonises and resamples them by the priors that
 come with the library (which learnt from real images, and have not seen these), and
@@ -27,7 +27,7 @@ from irstd_jax import augment, files  # noqa: E402
 from irstd_jax.data import synthetic  # noqa: E402
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("output", "mosaic.png", "The picture.")
+flags.DEFINE_string("output", "benchmarks/pictures/mosaic.png", "The picture.")
 
 SCENES = {"size": 160, "seed": 0, "count": {"train": 40, "test": 8}}
 

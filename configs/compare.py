@@ -266,13 +266,13 @@ def table(names):
 
 def ablations():
     """The realtime network with one option changed at a time; equal steps for all."""
-    plain = brief(nuaa_sirst.get_config("realtime"))
+    plain = shortened(nuaa_sirst.get_config("realtime"))
     return {name: system(changed(plain, fields)) for name, fields in ABLATIONS.items()}
 
 
 def cross():
     """What is learnt from NUAA-SIRST, plainly or with ingredients, judged on both."""
-    plain = brief(nuaa_sirst.get_config("realtime"))
+    plain = shortened(nuaa_sirst.get_config("realtime"))
     together = {key: v for fields in INGREDIENTS.values() for key, v in fields.items()}
     rows = INGREDIENTS | {"all_of_them": together}
     rows |= {name: {"data.name": sets} for name, sets in LEARNT.items()}
@@ -301,8 +301,8 @@ def in_views():
     }
 
 
-def brief(config):
-    """A quarter of the steps: 12 minutes of a core."""
+def shortened(config):
+    """A quarter of the steps: 6 to 12 minutes of a core."""
     config.num_steps = config.evaluate_every = 1_500
     return config
 

@@ -5,8 +5,8 @@
 
 The paper reports IoU 74.09, Pd 99.08 %, Fa 1.46e-6 (Table III, 341 / 86, 256 px). The
 small variant takes the 213 / 214 split of DNANet and BasicIRSTD at the native size;
-what it reaches here is in the README, as is what `realtime` does, a network for CPUs on
-the same split, and `accurate`, a wider one. `tiny` takes seconds.
+what it reaches here is in benchmarks/RESULTS.md, as is what `realtime` does, a network
+for CPUs on the same split, and `accurate`, a wider one. `tiny` takes seconds.
 """
 
 from configs import common

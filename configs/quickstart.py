@@ -3,7 +3,7 @@
   python launch.py
 
 Trains, evaluates on scenes it has not seen, and writes pictures into runs/quickstart.
-What it reaches is in the README. Nothing is downloaded.
+What it reaches is in benchmarks/RESULTS.md. Nothing is downloaded.
 """
 
 from configs import common

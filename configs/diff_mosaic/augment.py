@@ -17,7 +17,7 @@ CutMix, mixup and pasted targets: --config.augment.compose.method=cutmix.
 A small autoencoder blurs what surrounds a target: of 74 targets of training mosaics it
 lost 10 before they were put back, and none where what it loses is given back. So
 `small` gives it back; as released: --config.recipes.control.sampling.residual=0. What
-detectors learn from either is in the README ("Augmented sets").
+detectors learn from either is in benchmarks/RESULTS.md.
 
 Then train on real and made images together:
   python launch.py --config=configs/detector.py:acm_unet,nuaa_sirst,small \

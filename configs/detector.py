@@ -198,9 +198,9 @@ def published_basicirstd(config):
     lasting(config, epochs=400, batch_size=16, images=images(config))
     losses(config, "soft_iou_batch", "mean")
     config.validation.choose = "last"
+    own = DATASETS[config.data.name][1]
     # irstd1k's is BasicIRSTD's pair.
-    if config.data.name != "irstd1k":
-        config.data.normalisation = f"{DATASETS[config.data.name][1]}_basicirstd"
+    config.data.normalisation = own if own == "irstd1k" else f"{own}_basicirstd"
     config.data.update({"crop": 256, "target_share": 0.5})
     config.data.augment.update({"flip": True, "quarter_turns": True})
     # A tenth of the rate at epochs 200 and 300.

@@ -15,9 +15,11 @@ be trained by
       --config.task.mask_range="(-1.0, 1.0)"
 
 Data sets: nuaa_sirst, nudt_sirst, irstd1k, synthetic (the quick start's scenes).
-Variants: those of their recipes (small, tiny, realtime; none is the paper's size). A
+Variants: those of their recipes (small, tiny, realtime, accurate; none is the paper's
+size). A
 third word, `alone`, is consistency training: no teacher, and all of the network learns,
-at the pace of the data set's recipe (not `realtime`, whose BatchNorms need one):
+at the pace of the data set's recipe (not `realtime` and `accurate`, whose BatchNorms need
+one):
 
   python launch.py --config=configs/distillation.py:nuaa_sirst,small,alone
 
@@ -47,9 +49,9 @@ def get_config(argument="nuaa_sirst,small"):
             f"distillation.py:{argument} is not DATASET, DATASET,VARIANT or "
             "DATASET,VARIANT,alone"
         )
-    if alone and variant == "realtime":
+    if alone and variant in ("realtime", "accurate"):
         raise ValueError(
-            "the realtime network's denoiser has BatchNorms, which this task leaves as "
+            f"the denoiser of {variant!r} has BatchNorms, which this task leaves as "
             "a teacher made them: it cannot learn alone"
         )
     config = RECIPES[dataset](variant)

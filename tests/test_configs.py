@@ -2,9 +2,10 @@
 
 import importlib
 
+import numpy as np
 import pytest
 
-from configs import common
+from configs import classical, common, detector, distillation, generative
 from irstd_jax import data, models, tasks, train
 from irstd_jax.data import pipeline
 
@@ -21,18 +22,34 @@ def by_default(block):
     return models.build(**block).clone(dtype=network.dtype) == network
 
 
+def check_preparation(config):
+    """An image of the set becomes one that the network takes."""
+    grey = np.full((8, 8, 1), 0.5, np.float32)
+    image = pipeline.preparation(config.data).image(grey)
+    assert image.shape == (8, 8, config.data.channels)
+
+
 @pytest.mark.parametrize("variant", sorted(common.VARIANTS))
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_makes_its_task(name, variant):
     config = recipe(name, variant)
     task = tasks.build(config)
     assert task.image_shape[2] == config.data.channels
-    assert pipeline.preparation(config.data).normalisation in (
-        "irstd_diff_sirst",
-        "irstd_diff_nudt",
-        "nuaa",
-        "nudt",
-    )
+    check_preparation(config)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_builds_on_a_recipe_takes_its_images(name):
+    for variant in ("", *common.VARIANTS):
+        check_preparation(distillation.get_config(f"{name},{variant}"))
+    for network in generative.SEGMENTERS:
+        for variant in generative.VARIANTS:
+            check_preparation(generative.get_config(f"{network},{name},{variant}"))
+    for network in detector.DETECTORS:
+        for variant in ("", "small", "tiny", "published"):
+            check_preparation(detector.get_config(f"{network},{name},{variant}"))
+    for method in classical.METHODS:
+        check_preparation(classical.get_config(f"{method},{name}"))
 
 
 @pytest.mark.parametrize("variant", ["", "small", "tiny"])

@@ -31,13 +31,13 @@ AUGMENTATIONS = (
     "frame",
 )
 
+FRAME_WIDTH = 4  # px, at most
+
 # (mean, std) on images in [0, 1], one number a channel or one for all. The irstd_diff
 # pairs are those of the paper's released code, which has one for NUAA-SIRST and
 # IRSTD-1k; "nuaa" and "nudt" are the pixel statistics of the published files, "irstd1k"
 # and what says so are BasicIRSTD's pairs, "imagenet" that of three colours which
 # detectors borrow.
-FRAME_WIDTH = 4  # px, at most
-
 PRESETS = {
     "none": ((0.0,), (1.0,)),
     "nuaa": ((113 / 255,), (57.5 / 255,)),

@@ -369,6 +369,7 @@ def test_a_network_of_logits_learns_by_cross_entropy():
         ("nuaa_sirst,huge", "unknown variant 'huge'; choose from"),
         ("nuaa_sirst,small,lone", "is not DATASET, DATASET,VARIANT or"),
         ("nuaa_sirst,realtime,alone", "it cannot learn alone"),
+        ("nuaa_sirst,accurate,alone", "it cannot learn alone"),
     ],
 )
 def test_unknown_words_of_a_recipe(argument, words):

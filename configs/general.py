@@ -5,7 +5,7 @@
   python launch.py --mode=evaluate --workdir=runs/general --config.data.name=irstd1k \
       --config.data.split=80_20
 
-A detector that learnt one small set floods other scenes with false alarms. This one
+A detector that learnt one small set may miss and invent targets on other scenes. This one
 learns the training parts of NUAA-SIRST and NUDT-SIRST (213 and 663 images, `50_50`,
 less a tenth of each for validation) by the recipe of `realtime` as it is: wider zoom,
 none, more contrast, drawn-out grey levels and generated scenes were each tried on the
@@ -14,7 +14,7 @@ one set, and none made clearly fewer false alarms on the other at equal detectio
 Generated scenes and augmented sets join by
 --config.data.name=nuaa_sirst,nudt_sirst,synthetic and --config.data.extra=FOLDER.
 Cameras that leave lines at the border want --config.data.augment.frame=0.3: it cures
-nearly all false targets there, and cost accuracy on NUDT-SIRST's validation images.
+most false targets there, and cost accuracy on NUDT-SIRST's validation images.
 
 `small` has two ninths of the steps, and is what `general` in the box was learnt by;
 `tiny` takes seconds, on generated scenes alone.

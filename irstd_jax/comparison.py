@@ -12,7 +12,7 @@ paper.md .tex        where the config has a `form`: one row a system and all set
 
 import numpy as np
 
-from irstd_jax import data, evaluate, files, literature, metrics, tables, viz
+from irstd_jax import evaluate, files, literature, metrics, tables, viz
 
 SHOWN = ("IoU", "nIoU", "Pd", "Fa", "F1", "AUC")
 COLUMNS = ("system", "seeds", *SHOWN, "parameters", "GMAC", "ms", "published")
@@ -49,10 +49,10 @@ def write(config, workdir, planned, costs):
     for name, content in texts.items():
         files.write_text(workdir / name, content)
     files.write_json(workdir / "table.json", report)
-    pictures = figures(config, planned, report)
-    for name, picture in pictures.items():
+    for name in (*texts, "table.json"):
+        print(workdir / name)
+    for name, picture in figures(config, planned, report):
         files.write_image(workdir / name, picture)
-    for name in (*texts, "table.json", *pictures):
         print(workdir / name)
 
 
@@ -232,8 +232,7 @@ def flat(report):
 
 
 def figures(config, planned, report):
-    """{file name: picture}."""
-    drawn = {}
+    """Yields (file name, picture), each as soon as it is drawn."""
     for name in config.sets:
         first = {}
         for job in planned:
@@ -243,9 +242,9 @@ def figures(config, planned, report):
         for system, job in first.items():
             judged = files.read_json(job.folder / evaluate.REPORT)
             curves[system] = judged["curves"][judged["mode"]]
-        drawn[f"roc.{name}.png"] = viz.roc(curves)
-        drawn[f"pd_fa.{name}.png"] = viz.pd_fa(curves)
-        drawn[f"hard.{name}.png"] = hard(list(first.values()), config.hard)
+        yield f"roc.{name}.png", viz.roc(curves)
+        yield f"pd_fa.{name}.png", viz.pd_fa(curves)
+        yield f"hard.{name}.png", hard(list(first.values()), config.hard)
     points = {
         name: {
             r["system"]: (r["seconds_per_image"] * 1e3, r["scores"]["IoU"]["mean"])
@@ -254,23 +253,28 @@ def figures(config, planned, report):
         }
         for name in config.sets
     }
-    drawn["tradeoff.png"] = viz.tradeoff(points, "ms an image", "IoU")
-    return drawn
+    yield "tradeoff.png", viz.tradeoff(points, "ms an image", "IoU")
 
 
 def hard(own, count):
     """A sheet of the images that the systems find hardest on average, worst first.
 
-    Ties, which images without any hit are, go to more targets, then to the name.
+    They are those that were judged, at the size at which they were judged. Ties, which
+    images without any hit are, go to more targets, then to the name.
     """
-    source = data.load(own[0].recipe.data, own[0].recipe.evaluation.part)
+    recipe = own[0].recipe
+    source = evaluate.asked_for(recipe)
+
+    def judged(i):
+        return evaluate.sized(source[i], recipe.evaluation.size)
+
     masks = {job.system: read_masks(job.folder) for job in own}
     order = sorted(
-        (difficulty(source[i], masks), source.names[i], i) for i in range(len(source))
+        (difficulty(judged(i), masks), source.names[i], i) for i in range(len(source))
     )
     rows = []
     for _, name, i in order[:count]:
-        sample = source[i]
+        sample = judged(i)
         image, truth = sample["image"][..., 0], sample["mask"][..., 0] > 0
         cells = {s: viz.verdict(image, own[name], truth) for s, own in masks.items()}
         rows.append({"name": name, "image": viz.grey(image), **cells})

@@ -111,6 +111,24 @@ def test_another_protocol_judges_again_without_training(workdir, tmp_path, monke
     assert rows(copy)["acm_fpn"]["scores"]["IoU"]["mean"] == pytest.approx(share)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "count", "side"), [("images", 2, 2, 32), ("size", 48, 3, 48)]
+)
+def test_what_is_shown_is_what_was_judged(
+    field, value, count, side, workdir, tmp_path, monkeypatch
+):
+    """Some images of a set, or all of them resized, reach table and hard images."""
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    (copy / "hard.synthetic.png").unlink()
+    monkeypatch.setattr(train, "run", never)
+    config = small()
+    config.evaluation[field] = value
+    assert compare.run(config, copy) == 0
+    masks = comparison.read_masks(copy / "runs" / "acm_fpn.synthetic.0")
+    assert [mask.shape for mask in masks.values()] == [(side, side)] * count
+    assert (copy / "hard.synthetic.png").stat().st_size > 1000
+
+
 def test_a_report_of_another_evaluation_is_not_taken(workdir, tmp_path, monkeypatch):
     copy = shutil.copytree(workdir, tmp_path / "copy")
     before = rows(copy)

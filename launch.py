@@ -22,6 +22,7 @@ import contextlib
 import importlib
 import os
 import pathlib
+import re
 import sys
 
 from absl import app, flags, logging
@@ -39,10 +40,14 @@ MODES = {  # mode: the flags that it takes beside config and workdir
     "benchmark": (),
     "check": (),
 }
-WEIGHTED = ("evaluate", "predict", "export")  # what --weights is for
+# Flag: the modes that take it, and no others.
+TAKERS = {
+    name: [mode for mode, names in MODES.items() if name in names]
+    for name in ("input", "key", "output", "overwrite", "samples")
+} | {"weights": ["evaluate", "export", "predict"]}
 OPTIONAL = {("augment", "output")}
 QUICKSTART = pathlib.Path(__file__).parent / "configs" / "quickstart.py"
-USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 platform.prepare()
 
@@ -69,7 +74,20 @@ def mistake(error):
     while error.args and isinstance(error.args[0], Exception):
         error = error.args[0]
     words = " ".join(str(x) for x in error.args).split()
+    if isinstance(error, KeyError):  # a guess may follow
+        words = [lack(words[0]), *words[1:]]
     return f"--config: {' '.join(words)} (IRSTD_TRACEBACK=1 shows where)"
+
+
+def lack(field):
+    """That the recipe has no such field, and what to do where no recipe was named."""
+    named = re.search(r"^--?config[=\n](.+)", "\n".join(sys.argv[1:]), re.MULTILINE)
+    if named:
+        return f"no field {field} in the recipe {named[1]}."
+    return (
+        f"no field {field} in the recipe {QUICKSTART}; name the run's own recipe by "
+        "--config=FILE."
+    )
 
 
 with mistakes_in_words():  # it reads the fields on the command line at once
@@ -99,11 +117,7 @@ def main(argv):
     for name in MODES[FLAGS.mode]:
         if FLAGS[name].value is None and (FLAGS.mode, name) not in OPTIONAL:
             raise app.UsageError(f"--mode={FLAGS.mode} needs --{name}=...")
-    if FLAGS.weights and FLAGS.mode not in WEIGHTED:
-        raise app.UsageError(
-            f"--weights is for {', '.join(WEIGHTED)}, not {FLAGS.mode}; training "
-            "begins from --config.start=FILE"
-        )
+    refuse_strange(FLAGS.mode)
     if FLAGS.distributed:
         import jax
 
@@ -123,6 +137,17 @@ def main(argv):
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
+
+
+def refuse_strange(mode):
+    """Refuses flags that are given and of other modes alone: they would be ignored."""
+    for name, takers in TAKERS.items():
+        if FLAGS[name].value and mode not in takers:
+            instead = "; training begins from --config.start=FILE"
+            raise app.UsageError(
+                f"--{name} is for --mode={' or '.join(takers)}, not {mode}"
+                + instead * (name == "weights")
+            )
 
 
 def parsed(argv):

@@ -131,12 +131,32 @@ def test_a_classical_method_predicts_with_nothing_trained(tmp_path):
         (["--config=configs/nuaa_sirst.py:huge"], "unknown variant 'huge'; choose"),
         (["--config=configs/none.py"], "No such file"),
         (["--config.num_step=3"], 'Did you mean "num_steps"'),
+        (
+            ["--mode=evaluate", "--workdir=a", "--config.task.k=3"],
+            "quickstart.py; name the run's own recipe by --config",
+        ),
+        (
+            ["--config=configs/general.py:tiny", "--config.task.k=3"],
+            "no field 'k' in the recipe configs/general.py:tiny",
+        ),
         (["--config.seed.x=3"], "seed.x"),
         (["--config.num_steps=many"], "--config.num_steps=many"),
         (["--nothing=1"], "Unknown command line flag 'nothing'"),
         (["--config=configs/irstd1k.py"], "IRSTD1k_Img/XDU0.png"),
         (["train"], "not understood"),
         (["--weights=a.safetensors"], "begins from --config.start"),
+        (
+            ["--input=a", "--output=b"],
+            "--input is for --mode=predict or convert, not train",
+        ),
+        (
+            ["--mode=evaluate", "--samples=3"],
+            "--samples is for --mode=predict, not evaluate",
+        ),
+        (
+            [TINY, f"--workdir={__file__}/below"],
+            f"Not a directory: '{__file__}/below",
+        ),
         (
             [
                 "--mode=compare",

@@ -5,7 +5,7 @@ table.md .tex .csv   the scores beside what papers report, with what differs in 
 roc.SET.png, pd_fa.SET.png   of all systems, first seed
 hard.SET.png         the images on which the systems' mean IoU is least: hits (green
                      boxes), false alarms (red diamonds), misses (yellow circles)
-tradeoff.png         IoU over the time that an image takes
+tradeoff.png         IoU over the time that an image takes, where it was taken
 paper.md .tex        where the config has a `form`: one row a system and all sets side
                      by side, as the table of a paper has them, its figures in brackets
 """
@@ -149,24 +149,34 @@ def words(protocol):
 def line(row):
     """The cells of a row, in the order of COLUMNS."""
     # A saliency is known by its rule.
-    told = row["rule"] or row["mode"]
+    kind = row["rule"] or row["mode"]
     return [
-        row["system"] if told == ALONE else f"{row['system']} ({told})",
+        row["system"] if kind == ALONE else f"{row['system']} ({kind})",
         " ".join(map(str, row["seeds"])),
         *(spread(name, row["scores"][name]) for name in SHOWN),
         f"{row['parameters']:,}",
-        f"{row['gmac']:.3g}",
-        f"{row['seconds_per_image'] * 1e3:.3g}",
+        told(row["gmac"], lambda gmac: f"{gmac:.3g}"),
+        told(row["seconds_per_image"], lambda seconds: f"{seconds * 1e3:.3g}"),
         "; ".join(map(claim, row["published"])),
     ]
 
 
 def spread(name, score):
-    """A score as people read it."""
-    mean = evaluate.cell(name, {name: score["mean"]})
+    """A score as people read it, with its deviation or interval if there is one."""
+
+    def cell(value):
+        return evaluate.cell(name, {name: value})
+
+    mean = told(score["mean"], cell)
     if score["deviation"] is not None:
-        return f"{mean} ± {evaluate.cell(name, {name: score['deviation']})}"
-    return f"{mean} ({evaluate.interval(name, score['interval'])})"
+        return f"{mean} ± {told(score['deviation'], cell)}"
+    low, high = score["interval"]
+    return mean if low is None else f"{mean} ({cell(low)}-{cell(high)})"
+
+
+def told(value, words):
+    """`words(value)`, or "-" for a figure that does not exist: None or NaN."""
+    return "-" if value is None or np.isnan(value) else words(value)
 
 
 def claim(figure):
@@ -213,7 +223,7 @@ def beside(row, source, name):
     reported = [f[name] for f in row["published"] if f["source"] == source]
     figures = [row["scores"][name]["mean"], *reported]
     scale = 1e6 if name == "Fa" else 100
-    ours, *theirs = ["-" if f is None else f"{f * scale:.2f}" for f in figures]
+    ours, *theirs = [told(f, lambda f: f"{f * scale:.2f}") for f in figures]
     return f"{ours} ({theirs[0]})" if theirs else ours
 
 
@@ -245,15 +255,13 @@ def figures(config, planned, report):
         yield f"roc.{name}.png", viz.roc(curves)
         yield f"pd_fa.{name}.png", viz.pd_fa(curves)
         yield f"hard.{name}.png", hard(list(first.values()), config.hard)
-    points = {
-        name: {
-            r["system"]: (r["seconds_per_image"] * 1e3, r["scores"]["IoU"]["mean"])
-            for r in report["rows"]
-            if r["set"] == name
-        }
-        for name in config.sets
-    }
-    yield "tradeoff.png", viz.tradeoff(points, "ms an image", "IoU")
+    points = {}
+    for r in report["rows"]:
+        seconds, score = r["seconds_per_image"], r["scores"]["IoU"]["mean"]
+        if seconds is not None and not np.isnan(score):
+            points.setdefault(r["set"], {})[r["system"]] = seconds * 1e3, score
+    if points:
+        yield "tradeoff.png", viz.tradeoff(points, "ms an image", "IoU")
 
 
 def hard(own, count):

@@ -129,6 +129,17 @@ def test_what_is_shown_is_what_was_judged(
     assert (copy / "hard.synthetic.png").stat().st_size > 1000
 
 
+def test_a_comparison_may_leave_the_time_out(workdir, tmp_path, monkeypatch):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    (copy / "tradeoff.png").unlink()
+    monkeypatch.setattr(train, "run", never)
+    config = small()
+    config.benchmark.repeats = 0
+    assert compare.run(config, copy) == 0
+    assert rows(copy)["acm_fpn"]["seconds_per_image"] is None
+    assert not (copy / "tradeoff.png").exists()
+
+
 def test_a_report_of_another_evaluation_is_not_taken(workdir, tmp_path, monkeypatch):
     copy = shutil.copytree(workdir, tmp_path / "copy")
     before = rows(copy)
@@ -323,6 +334,27 @@ def test_scores_are_told_with_their_spread():
     assert comparison.spread("IoU", one) == "0.5000 (0.2500-0.7500)"
     several = {"mean": 2e-5, "deviation": 1e-6, "interval": None}
     assert comparison.spread("Fa", several) == "20.00 ± 1.00"
+
+
+def test_what_does_not_exist_is_a_dash():
+    """No IoU where nothing is and nothing is found, no time without repeats."""
+    none = {"mean": np.nan, "deviation": None, "interval": [None, None]}
+    assert comparison.spread("IoU", none) == "-"
+    several = {"mean": np.nan, "deviation": np.nan, "interval": None}
+    assert comparison.spread("Fa", several) == "- ± -"
+    row = {
+        "system": "one",
+        "mode": comparison.ALONE,
+        "rule": None,
+        "seeds": [0],
+        "scores": dict.fromkeys(comparison.SHOWN, none),
+        "parameters": 1000,
+        "gmac": None,
+        "seconds_per_image": None,
+        "published": [],
+    }
+    assert comparison.line(row) == ["one", "0", *"------", "1,000", "-", "-", ""]
+    assert comparison.beside(row, "basic_irstd", "IoU") == "-"
 
 
 def test_a_figure_of_some_images_is_not_held_against_one_of_all(tmp_path):

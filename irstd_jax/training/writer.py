@@ -38,10 +38,13 @@ class Writer:
             self.bar.update()
 
     def scalars(self, step, values):
-        """One JSON line, with `step` among its keys, and the same to TensorBoard."""
+        """One JSON line, with `step` among its keys, and the same to TensorBoard.
+
+        NaN and infinities, which JSON has not, become null in the line.
+        """
         if self.quiet:
             return
-        self.file.write(json.dumps({"step": step} | values) + "\n")
+        self.file.write(json.dumps(files.finite({"step": step} | values)) + "\n")
         self.file.flush()
         for name, value in values.items():
             self.board.add_scalar(name, value, step)

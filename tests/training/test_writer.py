@@ -23,6 +23,13 @@ def test_rows_of_later_steps_and_torn_lines_are_forgotten(tmp_path):
     assert [row["step"] for row in rows(tmp_path)] == [1, 5, 6]
 
 
+def test_what_is_no_number_is_null(tmp_path):
+    """JSON has no NaN: other readers than Python's would refuse the file."""
+    with writer.Writer(tmp_path, 0, 1) as out:
+        out.scalars(1, {"loss": 0.5, "IoU": np.float64("nan"), "PSNR": float("inf")})
+    assert rows(tmp_path) == [{"step": 1, "loss": 0.5, "IoU": None, "PSNR": None}]
+
+
 def test_pictures_and_scalars_reach_files_and_tensorboard(tmp_path):
     with writer.Writer(tmp_path, 0, 2) as out:
         out.scalars(1, {"loss": 0.5})

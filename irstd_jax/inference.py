@@ -27,6 +27,8 @@ STAGES = ("autoencoder", "unet", "restorer")  # blocks of networks trained befor
 # What the output of a denoiser means: of the parts that are one.
 DENOISERS = ("teacher", "unet")
 MEANING = ("parameterisation", "mask_range", "schedule", "steps")
+# Tasks that draw, by a block that a recipe of another task has not, or not of theirs.
+DRAWING = ("distillation", "latent_diffusion", "mask_diffusion")
 
 
 def locate_weights(config, workdir):
@@ -145,9 +147,13 @@ def trained(config, workdir):
 
     The weights know their network: the blocks model and task (and of the parts that
     they stand on) and the preparation of images are taken from the file and replace the
-    config's. Reference tokens hold for
-    one size of image, so with them native sizes (0) become the size of the file. Where
-    there is nothing to learn, the config is as it was.
+    config's. Reference tokens hold for one size of image, so with them native sizes (0)
+    become the size of the file. Where there is nothing to learn, the config is as it
+    was.
+
+    Raises:
+      FileNotFoundError: no weights.
+      ValueError: a damaged file, or weights that a recipe of another task cannot use.
     """
     path = locate_weights(config, workdir)
     config = ConfigDict(config.to_dict())
@@ -156,8 +162,7 @@ def trained(config, workdir):
         return config, tasks.build(config).init(jax.random.key(0)), about
     variables, about = store.load(path)
     config.model = ConfigDict(about["config"]["model"])
-    # Files of earlier versions lack fields of the task that only training reads.
-    config.task = ConfigDict(config.task.to_dict() | about["config"]["task"])
+    config.task = ConfigDict(task_of(about["config"], config, path))
     for name in STAGES:
         if name in about["config"]:
             config[name] = ConfigDict(about["config"][name])
@@ -170,6 +175,31 @@ def trained(config, workdir):
         for block in (config.evaluation, config.predict):
             block.size = block.size or about["config"]["evaluation"]["size"]
     return config, variables, about
+
+
+def task_of(theirs, config, path):
+    """The fields of the block task by which weights predict.
+
+    Args:
+      theirs: the config that they were trained by, as a dict.
+      config: of the recipe that they are used by.
+      path: of their file.
+
+    Raises ValueError where the recipe is of another task and has not what theirs reads.
+    """
+    given, ours = theirs["task"], config.task.name
+    if given.get("name", ours) == ours:
+        # Files of earlier versions lack fields that only training reads.
+        return config.task.to_dict() | given
+    # What a classical recipe says of canvases and tiles no network can take.
+    if given["name"] in DRAWING or ours == "classical":
+        raise ValueError(
+            f"the weights {path} are of the task {given['name']!r} and the recipe "
+            f"{config.name} is of {ours!r}, which does not say how theirs predicts: "
+            "leave --config away, because weights know their recipe, or name a recipe "
+            "of their task"
+        )
+    return given
 
 
 def image_keys(names, seed):

@@ -124,6 +124,38 @@ def test_levels_are_drawn_out_as_asked_or_as_learnt(ours, theirs, used, tmp_path
     assert inference.trained(config, tmp_path)[0].data.stretch == used
 
 
+@pytest.mark.parametrize(
+    "recipe, task, works",
+    [
+        ("segmentation", "mask_diffusion", False),
+        ("mask_diffusion", "distillation", False),
+        ("classical", "segmentation", False),
+        ("mask_diffusion", "segmentation", True),
+    ],
+)
+def test_weights_of_another_task_work_or_are_refused(recipe, task, works, tmp_path):
+    """What draws wants a block that the recipe has not, and ended in a traceback."""
+    block = {"channels": 1, "normalisation": "nudt"}
+    learnt = {"model": {}, "task": {"name": task, "own": 1}, "data": block}
+    store.save(tmp_path / "w.safetensors", {"params": {}}, {"config": learnt})
+    config = ConfigDict(
+        {
+            "name": "mine",
+            "weights": str(tmp_path / "w.safetensors"),
+            "model": {},
+            "task": {"name": recipe, "foreign": 2},
+            "data": block,
+        }
+    )
+    if works:
+        used = inference.trained(config, tmp_path)[0].task.to_dict()
+        assert used == {"name": task, "own": 1}
+    else:
+        words = f"w.safetensors are of the task {task!r} and the recipe mine is of"
+        with pytest.raises(ValueError, match=words):
+            inference.trained(config, tmp_path)
+
+
 def test_no_weights_says_how_to_get_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="train first"):
         inference.trained(

@@ -225,16 +225,16 @@ def sample(
 ):
     """One x0 (b, h, w, c) for each key: a pure function, to be jitted as a whole.
 
-    denoise(x, t) -> x0 takes x (b, h, w, c) and t (b,) int32. keys (b,) are typed, one
-    an example, so an example depends neither on its batch nor on the devices. shape is
-    (h, w, c). steps: None for all T. spacing, levels: see `irstd_jax.diffusion.spacing`
-    (levels None: even in log-SNR for dpm_solver and edm_heun, in the index for the
-    others). eta, in [0, 1], is for ddim alone; variance for ddpm alone, and with
-    "learned_range" denoise gives (x0, f), f as x0. start, (b, h,
-    w, c), replaces the noise x_T; with strength in (0, 1) it is clean data instead, is
-    noised to the first of the last strength * K levels, and only these are run. With
-    trajectory=True the result is (x0, the predictions of all network calls,
-    (n, b, h, w, c)). The defaults are the released sampler of IRSTD-Diff.
+    denoise(x, t) -> x0 takes x (b, h, w, c) and t (b,) int32, a time of the schedule
+    `spacing.told`. keys (b,) are typed, one an example, so an example depends neither
+    on its batch nor on the devices. shape is (h, w, c). steps: None for all T. spacing,
+    levels: see `irstd_jax.diffusion.spacing` (levels None: even in log-SNR for
+    dpm_solver and edm_heun, in the index for the others). eta, in [0, 1], is for ddim
+    alone; variance for ddpm alone, and with "learned_range" denoise gives (x0, f), f as
+    x0. start, (b, h, w, c), replaces the noise x_T; with strength in (0, 1) it is clean
+    data instead, is noised to the first of the last strength * K levels, and only these
+    are run. With trajectory=True the result is (x0, the predictions of all network
+    calls, (n, b, h, w, c)). The defaults are the released sampler of IRSTD-Diff.
 
     Raises ValueError for unknown names and for settings that cannot work.
     """

@@ -6,10 +6,12 @@ A network trained with T times can be sampled in K steps in two ways:
             times. The process between two of them is the same diffusion with betas
             recomputed from the ratio of their abar. Right for every K <= T.
   rebuilt   The schedule is made anew with K steps, and the network is told K-1 .. 0,
-            times that meant other noise levels in training. This is the under- and
-            over-sampling of the paper's Table VII (its released code has no other
-            way). It is kept to reproduce that table: the table's collapse at K = 40
-            comes from here. K > T tells the network times that it has never seen.
+            times that meant other noise levels in training. What it says, eps or v,
+            is turned into x0 at the levels of the new schedule (`told`). The paper's
+            released code has no other way to take fewer or more steps, so this is
+            likely the under- and over-sampling of its Table VII, collapse at K = 40
+            and all, and is kept for that table. K > T tells the network times that
+            it has never seen.
 
 The K training times of "respaced" are even in the index ("uniform") or even in the
 logarithm of the signal-to-noise ratio ("logsnr"). Both end at T - 1 (pure noise) and,
@@ -69,9 +71,14 @@ def respaced(schedule: Schedule, steps: int, levels: str) -> Grid:
     return Grid(t, schedule.alpha[t], schedule.sigma[t])
 
 
+def told(schedule: Schedule, steps: int, spacing: str) -> Schedule:
+    """The schedule by which a time that the network is told is a noise level."""
+    return noise_schedule(schedule.name, steps) if spacing == "rebuilt" else schedule
+
+
 def rebuilt(schedule: Schedule, steps: int, levels: str) -> Grid:
     """All times of the schedule made anew with K = `steps` (`levels` has no say)."""
-    schedule = noise_schedule(schedule.name, steps)
+    schedule = told(schedule, steps, "rebuilt")
     return Grid(
         np.arange(steps)[::-1], schedule.alpha[::-1].copy(), schedule.sigma[::-1].copy()
     )

@@ -36,7 +36,14 @@ import jax
 import jax.numpy as jnp
 
 from irstd_jax import models
-from irstd_jax.diffusion import guidance, process, samplers, schedule, weighting
+from irstd_jax.diffusion import (
+    guidance,
+    process,
+    samplers,
+    schedule,
+    spacing,
+    weighting,
+)
 from irstd_jax.models import latent_unet
 from irstd_jax.mosaic import color
 from irstd_jax.ops import resize, tiles
@@ -247,14 +254,15 @@ class LatentDiffusion:
     def resample(self, variables, hint, keys):
         """Latents drawn under the hint (b, h, w, c), by the settings of `sampling`."""
         how = self.sampling
-        whole = self.denoiser(variables, hint)
+        levels = spacing.told(self.schedule, how.steps, how.spacing)
+        whole = dataclasses.replace(self, schedule=levels).denoiser(variables, hint)
 
         def denoise(z, t):
             return self.tiled(lambda z, hint: whole(z, t, hint), (z, hint))
 
         if how.guidance_scale:
             weights = guidance.weights(
-                self.schedule,
+                levels,
                 how.steps,
                 how.guidance_scale,
                 how.guidance_repeats,

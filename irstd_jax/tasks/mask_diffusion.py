@@ -59,6 +59,7 @@ from irstd_jax.diffusion import (
     process,
     samplers,
     schedule,
+    spacing,
     variational,
     weighting,
 )
@@ -337,9 +338,11 @@ class MaskDiffusion:
           in [0, 1]}; the encoder's modes only where the network has one; with
           `trajectory` also "trajectory" (b, steps, h, w, 1).
         """
-        image = batch["image"]
+        image, how = batch["image"], self.sampling
         feature, logits = self.network.apply(variables, image, method="condition")
-        denoise = self.denoiser(variables, image, feature)
+        levels = spacing.told(self.schedule, how.steps, how.spacing)
+        sampled = dataclasses.replace(self, schedule=levels)
+        denoise = sampled.denoiser(variables, image, feature)
         shape = (*image.shape[1:3], 1)
 
         def draw(number, trajectory=False):
@@ -349,18 +352,18 @@ class MaskDiffusion:
                 self.schedule,
                 numbered,
                 shape,
-                sampler=self.sampling.sampler,
-                steps=self.sampling.steps,
-                spacing=self.sampling.spacing,
-                variance=self.sampling.variance,
-                eta=self.sampling.eta if self.sampling.sampler == "ddim" else None,
-                start=self.start(logits, numbered, shape),
-                strength=self.sampling.strength,
-                clip=CLIP if self.sampling.clip else None,
+                sampler=how.sampler,
+                steps=how.steps,
+                spacing=how.spacing,
+                variance=how.variance,
+                eta=how.eta if how.sampler == "ddim" else None,
+                start=sampled.start(logits, numbered, shape),
+                strength=how.strength,
+                clip=CLIP if how.clip else None,
                 trajectory=trajectory,
             )
 
-        drawn = jnp.moveaxis(jax.lax.map(draw, jnp.arange(self.sampling.samples)), 0, 1)
+        drawn = jnp.moveaxis(jax.lax.map(draw, jnp.arange(how.samples)), 0, 1)
         prediction = self.judged(drawn, logits)
         if trajectory:
             chain = jnp.moveaxis(draw(0, trajectory=True)[1], 0, 1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from configs.diff_mosaic import autoencoder, control, latent_prior, pixel_prior
 from irstd_jax import tasks
-from irstd_jax.diffusion import process
+from irstd_jax.diffusion import process, schedule
 from irstd_jax.tasks import latent_diffusion
 
 SIZE = 16
@@ -149,6 +150,31 @@ def test_resampling_depends_on_each_key_alone(resample, batch):
     swapped = resample(image[::-1], keys()[::-1])
     np.testing.assert_allclose(both, swapped[::-1], atol=1e-5)
     assert np.abs(both - resample(image, keys(seed=6))).max() > 1e-4
+
+
+class Rebuilt(nn.Module):
+    """Right for latents of .7, at the levels of a schedule of so many steps."""
+
+    steps: int
+
+    def __call__(self, z, t, context, controls):
+        rebuilt = schedule.noise_schedule("scaled_linear", self.steps)
+        alpha, sigma = process.signal_and_noise(rebuilt, t, z)
+        return (z - alpha * 0.7) / sigma
+
+
+@pytest.mark.parametrize("steps", [40, 1500])
+def test_a_rebuilt_schedule_is_the_one_that_gives_z0(prior, steps):
+    """The task learns eps at 1000 times; every sample is .7."""
+    how = latent_diffusion.Resampling(
+        steps=steps, spacing="rebuilt", guidance_scale=0.0
+    )
+    task = dataclasses.replace(
+        prior[0], unet=Rebuilt(steps), parameterisation="eps", sampling=how
+    )
+    variables = {"frozen": {"context": jnp.zeros((1, 1))}, "params": {"unet": {}}}
+    found = task.resample(variables, jnp.zeros((2, 4, 4, 1)), keys())
+    np.testing.assert_allclose(found, 0.7, atol=1e-4)
 
 
 def test_full_guidance_gives_the_target_back(prior, batch):

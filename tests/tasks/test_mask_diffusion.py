@@ -343,6 +343,41 @@ def test_a_chain_can_begin_at_the_encoder_s_result(batch):
     assert np.abs(found - 0.5).min() > 0.2
 
 
+@pytest.mark.parametrize("kind", ["eps", "v"])
+@pytest.mark.parametrize("steps", [40, 60, 150])
+def test_a_rebuilt_schedule_is_the_one_that_gives_x0(kind, steps):
+    """A network right at the rebuilt levels, for masks of .7: every sample is .7."""
+    rebuilt = schedule.noise_schedule("linear", steps)
+
+    class Rebuilt(Oracle):
+        def denoise(self, x_t, t, image, feature, train=False):
+            alpha, sigma = process.signal_and_noise(rebuilt, t, x_t)
+            eps = (x_t - alpha * 0.7) / sigma
+            return process.target(self.kind, 0.7, eps, alpha, sigma)
+
+    how = Sampling(steps=steps, spacing="rebuilt")
+    found = task(Rebuilt(kind, 0.0, 1.0), how).predict(
+        {}, {"image": jnp.zeros((2, 8, 8, 1))}, keys(2)
+    )
+    np.testing.assert_allclose(found["samples"], 0.7, atol=1e-4)
+
+
+def test_a_rebuilt_path_begins_at_its_own_level(batch):
+    """From the encoder's estimate, at the noisiest level of the rebuilt schedule."""
+    trained, rebuilt = (schedule.noise_schedule("rectified", n) for n in (100, 10))
+
+    class Straight(Oracle):
+        def denoise(self, x_t, t, image, feature, train=False):
+            return x_t / rebuilt.sigma[-1]
+
+    how = Sampling(sampler="ddim", steps=10, spacing="rebuilt")
+    flow = task(Straight("x0"), how, source="encoder", source_noise=0.0)
+    flow = dataclasses.replace(flow, schedule=trained)
+    chain = flow.predict({}, batch, keys(3), trajectory=True)
+    wanted = chain["discriminative"]
+    np.testing.assert_allclose(chain["trajectory"][:, 0], wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "block, field, value, words",
     [

@@ -20,6 +20,7 @@ from irstd_jax import inference, viz
 from irstd_jax.data import pipeline, transforms
 from irstd_jax.diffusion import samplers, spacing
 from irstd_jax.ops import haar
+from irstd_jax.tasks import views
 from irstd_jax.viz import canvas, figures
 
 KINDS = ("sampling", "posterior", "wavelet", "activation")
@@ -38,6 +39,8 @@ def drawer(config, task, variables):
             f"figures are of the task mask_diffusion, and these weights are of "
             f"{config.task.name!r}: set --config.predict.figures=0"
         )
+    if isinstance(task, views.Views):
+        task = task.task  # a chain and a map of features are of the image as it is
     sampling = dataclasses.replace(task.sampling, samples=SAMPLES)
     sample = inference.predictor(
         dataclasses.replace(task, sampling=sampling),
@@ -91,6 +94,8 @@ def visited(task):
     sampling = task.sampling
     even = "logsnr" if sampling.sampler in ("dpm_solver", "edm_heun") else "uniform"
     grid = spacing.noise_levels(task.schedule, sampling.steps, sampling.spacing, even)
+    if sampling.strength < 1:
+        grid = samplers.last_levels(grid, sampling.strength)
     return samplers.SAMPLERS[sampling.sampler](grid).t
 
 

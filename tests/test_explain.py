@@ -15,6 +15,7 @@ from irstd_jax.diffusion import samplers
 from irstd_jax.diffusion.schedule import noise_schedule
 from irstd_jax.models.liw import LIW
 from irstd_jax.ops import haar
+from irstd_jax.tasks import views
 from irstd_jax.tasks.mask_diffusion import Sampling
 
 
@@ -94,7 +95,8 @@ class Task:
         return {"samples": samples, "trajectory": jnp.stack(chain, 1)}
 
 
-def test_drawer(config, monkeypatch):
+@pytest.mark.parametrize("count", [1, 2])
+def test_drawer(count, config, monkeypatch):
     shown = {}
     monkeypatch.setattr(
         explain.viz,
@@ -107,7 +109,8 @@ def test_drawer(config, monkeypatch):
         lambda samples, image: shown.update(samples=samples),
     )
     config.data.normalisation = "none"
-    draw = explain.drawer(config, Task(Sampling("ddim", 20, samples=3)), {})
+    task = views.seen(Task(Sampling("ddim", 20, samples=3)), count)
+    draw = explain.drawer(config, task, {})
     image = np.random.default_rng(0).random((11, 30, 1)).astype(np.float32)
     assert list(draw(image, "a")) == ["sampling", "posterior"]
     assert shown["samples"].shape == (explain.SAMPLES, 11, 30)
@@ -131,9 +134,12 @@ def test_window_holds_the_largest_probability():
     assert explain.window(image, probability, 25).shape == (20, 25, 1)
 
 
-@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "edm_heun", "dpm_solver"])
-def test_visited_times_are_those_the_network_is_told(sampler):
-    task = Task(Sampling(sampler, 5))
+@pytest.mark.parametrize(
+    "sampler, strength",
+    [("ddpm", 1.0), ("ddim", 0.5), ("edm_heun", 1.0), ("dpm_solver", 0.6)],
+)
+def test_visited_times_are_those_the_network_is_told(sampler, strength):
+    task = Task(Sampling(sampler, 5, strength=strength))
     told = []
 
     def denoise(x, t):
@@ -147,6 +153,8 @@ def test_visited_times_are_those_the_network_is_told(sampler):
         (2, 2, 1),
         sampler=sampler,
         steps=5,
+        start=jnp.zeros((1, 2, 2, 1)) if strength < 1 else None,
+        strength=strength,
         trajectory=True,
     )
     jax.effects_barrier()

@@ -41,7 +41,8 @@ def weights(schedule, steps, scale, repeats=5, start=200, rule="mean"):
       scale: s, for each element.
       repeats: r.
       start: guided are the times t with t + 1 < start.
-      rule: "mean" (ancestral sampling with even times, as released) or "x0" (any).
+      rule: "mean" (ddpm, respaced at even times, as released; at all other times its
+        weight is 0, so another sampler is wrongly guided) or "x0" (any sampler).
 
     Raises ValueError for an unknown rule or a scale out of range.
     """

@@ -62,7 +62,7 @@ class Resampling:
       strength: share of the levels that are run from the noised latent of I_smooth; 1 =
         from pure noise, as released.
       guidance_scale, guidance_repeats, guidance_start, guidance_rule: of
-        `guidance.weights`; scale 0 = none.
+        `guidance.weights`; scale 0 = none. The rule "mean" is for ddpm, respaced.
       color: a name in color.METHODS.
       residual: r of Eq. 2; 0 as released.
       tile, overlap: in latent pixels; larger latents are denoised, and decoded, in
@@ -83,6 +83,22 @@ class Resampling:
     residual: float = 0.0
     tile: int = 0
     overlap: int = 0
+
+    def __post_init__(self):
+        """Refuses the rule "mean" where the steps are not those that it weighs."""
+        kind = self.sampler, self.spacing
+        if (
+            self.guidance_scale
+            and self.guidance_rule == "mean"
+            and kind != ("ddpm", "respaced")
+        ):
+            raise ValueError(
+                "sampling.guidance_rule='mean' moves the mean of a step of "
+                "sampler='ddpm' with spacing='respaced', and would guide "
+                f"{self.sampler!r} with {self.spacing!r} at the wrong times or by the "
+                "wrong share: choose these two, or guidance_rule='x0', which is for "
+                "all, or guidance_scale=0"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

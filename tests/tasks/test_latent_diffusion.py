@@ -257,6 +257,26 @@ def test_scores_are_of_each_image(controlled, batch):
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"sampler": "ddim"},
+        {"sampler": "dpm_solver"},
+        {"sampler": "edm_heun"},
+        {"spacing": "rebuilt"},
+    ],
+)
+def test_guidance_of_the_mean_is_of_ancestral_steps_alone(fields):
+    """Log-SNR times have no weight in its table, and Q_t is the weight in ddpm."""
+    config = latent_prior.get_config()
+    latent_diffusion.Resampling(**config.sampling)
+    config.sampling.update(fields)
+    with pytest.raises(ValueError, match="or guidance_rule='x0', which is for all"):
+        tasks.build(config)
+    for change in ({"guidance_rule": "x0"}, {"guidance_scale": 0.0}):
+        latent_diffusion.Resampling(**config.sampling.to_dict() | change)
+
+
+@pytest.mark.parametrize(
     "block, field, value",
     [("task", "part", "vae"), ("task", "loss", "l1")],
 )

@@ -17,6 +17,7 @@ from flax import traverse_util
 from irstd_jax import files
 
 FORMAT = "irstd_jax weights 1"
+CONVERT = "--mode=convert --input=FILE --output=OUT.safetensors"
 
 
 def save(path, variables, about, largest=None):
@@ -69,8 +70,8 @@ def load(path):
     arrays, metadata = read(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{path} is not a weights file of irstd_jax; bring published weights with "
-            "--mode=convert --input=FILE --output=OUT.safetensors"
+            f"{path} is not a weights file of irstd_jax: bring published weights by "
+            f"{CONVERT}"
         )
     for number, known in enumerate(json.loads(metadata.get("volumes", "[]")), 2):
         further = volume(path, number)
@@ -92,7 +93,8 @@ def read(path):
             metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:
         raise ValueError(
-            f"{path} is damaged ({error}); fetch or save it again"
+            f"{path} is damaged ({error}) or no safetensors file: fetch or save it "
+            f"again, or, if it is of PyTorch, bring it by {CONVERT}"
         ) from None
     return {name: single(array) for name, array in arrays.items()}, metadata
 

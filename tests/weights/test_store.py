@@ -1,5 +1,7 @@
 """Our weights file: what goes in comes out, and nothing else is taken for one."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -35,6 +37,13 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match="w.safetensors is damaged"):
         store.load(path)
+
+
+def test_a_file_of_pytorch_is_sent_to_convert(tmp_path):
+    with zipfile.ZipFile(tmp_path / "net.pt", "w") as archive:
+        archive.writestr("net/data.pkl", b"\x80\x02}.")
+    with pytest.raises(ValueError, match="if it is of PyTorch, .*--mode=convert"):
+        store.load(tmp_path / "net.pt")
 
 
 def test_another_kind_of_file_is_sent_to_convert(tmp_path):

@@ -30,9 +30,10 @@ def plan(height, width, tile, overlap):
 
 def starts(length, tile, overlap):
     """Where tiles begin along one axis: first at 0, last flush with the end."""
-    count = max(1, math.ceil((length - overlap) / (tile - overlap)))
-    room = max(0, length - tile)
-    return [index * room // max(1, count - 1) for index in range(count)]
+    if length <= tile:
+        return [0]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    return [index * (length - tile) // (count - 1) for index in range(count)]
 
 
 def window(tile):
@@ -87,7 +88,8 @@ def tiled(function, arrays, tile, overlap, factor=1):
       function: of maps (b, t, t, c), to one (b, t * factor, t * factor, c').
       arrays: a tuple of maps (b, h, w, c) of one size, or None for an absent one.
       tile: t; 0, or no smaller than the maps: the function is called once, on all.
-      overlap: of neighbours, at least.
+        Maps smaller than the tile along one axis are taken whole along it.
+      overlap: of neighbours, at least; below the tile, as `plan` wants it.
       factor: output pixels a side of one input pixel.
 
     Returns:
@@ -95,14 +97,10 @@ def tiled(function, arrays, tile, overlap, factor=1):
       another, in the memory of one.
     """
     b, h, w, _ = arrays[0].shape
-    if not tile or tile >= max(h, w):
+    corners = plan(h, w, tile, overlap) if tile else [(0, 0)]
+    if len(corners) == 1:
         return function(*arrays)
-    side = min(tile, h), min(tile, w)
-    corners = jnp.array(
-        list(
-            itertools.product(starts(h, side[0], overlap), starts(w, side[1], overlap))
-        )
-    )
+    side, corners = (min(tile, h), min(tile, w)), jnp.array(corners)
 
     def cut(corner):
         def part(x):

@@ -104,6 +104,9 @@ def test_the_window_trusts_the_centre_and_drops_nothing():
 def test_impossible_overlap(overlap):
     with pytest.raises(ValueError, match=f"overlap {overlap} .* tile 8"):
         tiles.plan(20, 20, 8, overlap)
+    x = jnp.zeros((1, 4, 20, 1))
+    with pytest.raises(ValueError, match=f"overlap {overlap} .* tile 8"):
+        tiles.tiled(lambda x: x, (x,), 8, overlap)
 
 
 def test_missing_tiles_are_an_error():
@@ -118,7 +121,7 @@ def test_missing_tiles_are_an_error():
 # --- inside a compiled program ------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(20, 33), (8, 40), (16, 16), (5, 7)])
+@pytest.mark.parametrize("size", [(20, 33), (8, 40), (4, 40), (16, 16), (5, 7)])
 def test_tiled_pointwise_functions_are_whole_ones(size):
     x = jnp.asarray(np.random.default_rng(0).random((2, *size, 3)), jnp.float32)
     run = jax.jit(lambda x: tiles.tiled(lambda a, b: 2 * a, (x, None), 16, 4))
@@ -136,6 +139,20 @@ def test_tiled_equals_split_and_merge():
     parts = tiles.split(x, 16, 6)
     merged = tiles.merge(function(parts), tiles.plan(24, 40, 16, 6), (24, 40))
     np.testing.assert_allclose(found[0], merged, atol=1e-5)
+
+
+def test_a_side_as_long_as_the_overlap_is_one_row_of_tiles():
+    """75 pixels in two tiles of 64 that overlap by 53; the side of 32 is whole."""
+    sizes = []
+
+    def function(part):
+        sizes.append(part.shape)
+        return part
+
+    x = jnp.asarray(random_image(32, 75)[None])
+    np.testing.assert_allclose(tiles.tiled(function, (x,), 64, 32), x, rtol=1e-5)
+    assert tiles.plan(32, 75, 64, 32) == [(0, 0), (0, 11)]
+    assert set(sizes) == {(1, 32, 64, 2)}
 
 
 def test_tiled_enlargement():

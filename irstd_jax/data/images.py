@@ -4,7 +4,7 @@
 * Colour becomes grey by Pillow's "L" rule, .299 R + .587 G + .114 B, rounded to 8 bits;
   a palette is looked up first, and transparency is dropped.
 * 1-bit is {0, 1}. 32-bit integers must fit into 16 bits, floating point into [0, 1].
-* A mask pixel is target where its 8-bit grey is greater than the threshold (127).
+* A mask pixel is target where its grey is greater than the threshold (127 of 255).
 """
 
 import io
@@ -32,20 +32,24 @@ def read_image(file, name=None):
 
 def read_mask(file, threshold=127, name=None):
     """The target mask: uint8 (h, w, 1) in {0, 1}, 1 where grey > `threshold` of 255."""
-    grey, _ = read_grey(file, name)
-    return mask_of(grey, threshold, name or label(file))
+    grey, mode = read_grey(file, name)
+    return mask_of(grey, mode, threshold, name or label(file))
 
 
-def mask_of(grey, threshold, name):
-    """The mask of a grey image (h, w) in [0, 1]; refuses masks coded as 0 and 1."""
-    levels = np.rint(grey * 255.0)
-    if threshold >= 1 and levels.max() == 1:
+def mask_of(grey, mode, threshold, name):
+    """The mask of a grey image (h, w) in [0, 1], stored in a mode.
+
+    Masks coded as 0 and 1 are refused, and in 16 bits those with the values of 8.
+    """
+    white, low = (65535, 255) if mode.startswith("I") else (255, 1)
+    stored = np.rint(grey.astype(np.float64) * white)
+    if threshold >= 1 and 0 < stored.max() <= low:
         raise ValueError(
-            f"the mask {name} holds no value above 1, so grey > {threshold} finds no "
-            "target in it: save it with 255 for targets, or set "
-            "--config.data.mask_threshold=0"
+            f"the mask {name} holds no value above {stored.max():.0f} of {white}, so "
+            f"grey > {threshold} of 255 finds no target in it: save it with {white} "
+            "for targets, or set --config.data.mask_threshold=0"
         )
-    return (levels > threshold).astype(np.uint8)[..., None]
+    return (stored > threshold * (white // 255)).astype(np.uint8)[..., None]
 
 
 def read_grey(file, name=None):

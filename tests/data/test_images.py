@@ -124,10 +124,13 @@ def test_mask_is_grey_above_the_threshold(tmp_path):
     # The same rule holds for a mask in 16 bits.
     deep = saved(tmp_path / "d.png", Image.fromarray(levels.astype(np.uint16) * 257))
     np.testing.assert_array_equal(images.read_mask(deep), mask)
+    np.testing.assert_array_equal(images.read_mask(deep, 0)[..., 0], levels > 0)
 
 
-def test_masks_coded_as_0_and_1_are_refused_not_taken_as_empty(tmp_path):
-    path = saved(tmp_path / "m.png", Image.fromarray((RAMP > 100).astype(np.uint8)))
+@pytest.mark.parametrize("target, dtype", [(1, "u1"), (1, "u2"), (255, "u2")])
+def test_masks_of_low_values_are_refused_not_taken_as_empty(target, dtype, tmp_path):
+    coded = ((RAMP > 100) * target).astype(dtype)
+    path = saved(tmp_path / "m.png", Image.fromarray(coded))
     with pytest.raises(ValueError, match=r"m\.png.*mask_threshold=0"):
         images.read_mask(path)
     np.testing.assert_array_equal(images.read_mask(path, 0)[..., 0], RAMP > 100)

@@ -1,8 +1,9 @@
 """The verb check: everything that is wrong with a data set, found in one go.
 
 Problems (missing, damaged or contradictory files and lists) make the exit code 1.
-Warnings do not: grey masks, which the mask rule settles; near-duplicates across parts,
-which the published splits have; counts that differ from the published split.
+Warnings do not: grey masks, which the mask rule settles; a judged part without any
+target; near-duplicates across parts, which the published splits have; counts that
+differ from the published split.
 """
 
 import collections
@@ -129,18 +130,22 @@ def file_facts(source, name):
 def faults(rows):
     """The problems that only decoding shows."""
     found = [row.fault for part in rows.values() for row in part if row.fault]
-    train = [row for row in rows["train"] if not row.fault]
-    if train and not any(row.areas for row in train):
-        found.append(
-            f"none of the {len(train)} training masks has a target: check the masks, "
-            "or set --config.data.mask_threshold"
-        )
-    return found
+    return found + without_target(rows, ("train",))
+
+
+def without_target(rows, parts):
+    """A sentence for each of the parts whose masks, all read, hold no target."""
+    read = {part: [row for row in rows[part] if not row.fault] for part in parts}
+    return [
+        pairs.no_target(len(members), part)
+        for part, members in read.items()
+        if members and not any(row.areas for row in members)
+    ]
 
 
 def remarks(rows):
     """Warnings on masks and on near-copies across parts."""
-    found = []
+    found = without_target(rows, ("validation", "test"))
     for part, members in rows.items():
         grey = [row.name for row in members if row.grey_mask]
         if grey:

@@ -81,6 +81,8 @@ def test_no_target_in_training(capsys, root):
         "--config.data.mask_threshold"
     ]
     assert cells(lines, "images without target") == ["5", "1", "4"]
+    told = [w for w in of_kind(lines, "warning") if "masks has a target" in w]
+    assert [w.split()[5] for w in told] == ["validation", "test"]
 
 
 def test_grey_masks_are_a_warning(capsys, root):

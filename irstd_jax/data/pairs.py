@@ -82,6 +82,7 @@ def open_part(plan, part, threshold=127):
 
     Raises:
       ValueError: the set has problems, the part is empty, or training has no target.
+        Without any target in another part there is a warning.
     """
     refuse_problems(plan)
     if not plan.parts[part]:
@@ -89,8 +90,7 @@ def open_part(plan, part, threshold=127):
             f"the {part} part of {plan.title} ({plan.split}) is empty: {REMEDIES[part]}"
         )
     source = unchecked(plan, part, threshold)
-    if part == "train":
-        require_target(source, plan)
+    require_target(source, plan, part)
     return source
 
 
@@ -135,16 +135,28 @@ def repairs(plan, names):
     return tuple(found)
 
 
-def require_target(source, plan):
-    """Refuses a training part without any target; mostly reads one mask to know."""
+def require_target(source, plan, part):
+    """Refuses a training part without any target, and warns of another.
+
+    Mostly one mask is read to know.
+    """
     for name in source.names:
         mask = source.pairs[name][1]
         if images.read_mask(mask, source.threshold, called(mask, name)).any():
             return
-    raise ValueError(
-        f"none of the {len(source)} training masks of {plan.title} ({plan.split}) has "
-        f"a target by the rule grey > {source.threshold}: check the masks, or set "
-        "--config.data.mask_threshold"
+    rule = f" by the rule grey > {source.threshold}"
+    told = no_target(len(source), part, f" of {plan.title} ({plan.split})", rule)
+    if part == "train":
+        raise ValueError(told)
+    logging.warning("%s", told)
+
+
+def no_target(count, part, of="", rule=""):
+    """That none of the masks of a part has a target, and the remedy."""
+    kind = "training" if part == "train" else part
+    return (
+        f"none of the {count} {kind} masks{of} has a target{rule}: check the masks, or "
+        "set --config.data.mask_threshold"
     )
 
 

@@ -181,6 +181,16 @@ def test_opening_a_bad_set_names_what_is_wrong(root, harm):
         opened(root)
 
 
+def test_a_judged_part_without_a_target_is_told(root, caplog):
+    for name in toy_sets.NAMES[6:]:
+        toy_sets.write(root / "masks" / f"{name}.png", np.zeros((24, 32), np.uint8))
+    assert len(opened(root, "test")) == 4
+    assert "none of the 4 test masks of folder" in caplog.text
+    caplog.clear()
+    opened(root, "validation")
+    assert not caplog.text
+
+
 def test_more_problems_are_counted(root):
     missing_image(root)
     missing_mask(root)

@@ -8,9 +8,11 @@ The file holds one function, weights baked in,
 
   image (b, h, w, 1) float32 in [0, 1]  ->  probability (b, h, w, 1) of predict.mode
 
-for any b; normalising and repeating the grey channel are inside. h and w are those of
-`export.size`, or of `predict.size` where the program resizes images: the networks turn
-them into matrices and tables, so they cannot stay open. Beside FILE are written
+for any b; normalising and repeating the grey channel are inside. Drawing out the levels
+(`data.stretch`) is not: its percentiles are of the whole image, which the runner cuts
+into tiles afterwards, so the header tells it. h and w are those of `export.size`, or of
+`predict.size` where the program resizes images: the networks turn them into matrices
+and tables, so they cannot stay open. Beside FILE are written
 
   FILE.json         what it is: config, mode, threshold, seed, hash of the weights
   run_exported.py   runner.py: masks of a folder, with jax or onnxruntime alone
@@ -33,7 +35,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from irstd_jax import evaluate, files, inference, onnx, runner, tasks
-from irstd_jax.data import pipeline, stretch, synthetic, transforms
+from irstd_jax.data import pipeline, synthetic, transforms
 from irstd_jax.weights import store
 
 SUFFIXES = (".onnx", ".stablehlo")
@@ -147,7 +149,6 @@ def detector(config, task, variables):
     )
 
     def detect(image):
-        image = stretch.stretched(image, config.data.get("stretch", 0), jnp)
         grey = jnp.repeat(image, config.data.channels, axis=-1)
         key = inference.image_keys([NAME], config.evaluation.seed)[0]
         keys = jnp.broadcast_to(key, image.shape[:1])
@@ -179,7 +180,6 @@ def own(config, task, variables, images):
     mode = config.predict.mode
     predict = inference.predictor(task, keep=(mode,))
     prepare = pipeline.preparation(config.data).image
-    images = stretch.stretched(images, config.data.get("stretch", 0))
     prepared = np.stack([prepare(image) for image in images])
     names = [NAME] * len(images)
     return predict(variables, prepared, names, config.evaluation.seed)[mode]
@@ -219,6 +219,7 @@ def describe(config, task, about, weights):
         "mode": config.predict.mode,
         "resized": bool(config.predict.size),
         "input": "(b, h, w, 1) float32 in [0, 1], any b",
+        "stretch": config.data.get("stretch", 0),
         "noise": f"one draw of seed and the name {NAME!r}, the same for every image",
         "seed": config.evaluation.seed,
         "dtype": config.export.dtype,

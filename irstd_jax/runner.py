@@ -32,11 +32,34 @@ def load(data, suffix):
 
 
 def read(path):
-    """The grey image, float32 (h, w) in [0, 1]."""
+    """The grey image, float32 (h, w) in [0, 1], as irstd_jax reads it.
+
+    Raises ValueError for numbers beyond 16 bits, or floating point outside [0, 1].
+    """
     with Image.open(path) as image:
-        if image.mode.startswith("I"):  # 16 bits
-            return np.asarray(image).astype(np.float32) / 65535
-        return np.asarray(image.convert("L"), np.float32) / 255
+        if image.mode[0] not in "IF":
+            # By way of RGB palettes are looked up, and transparency is dropped.
+            return np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
+        grey = np.asarray(image).astype(np.float32)
+        if image.mode != "F":
+            grey = grey / 65535
+    if not (grey.min() >= 0 and grey.max() <= 1):
+        raise ValueError(
+            f"{path} holds numbers beyond 16 bits, or floating point outside [0, 1]: "
+            "save it as 8-bit or 16-bit grey"
+        )
+    return grey
+
+
+def stretched(image, percentile):
+    """An image (h, w) with its levels drawn out as irstd_jax's data.stretch does it."""
+    ends = np.array([percentile, 100 - percentile], np.float32)
+    low, high = np.percentile(image, ends)
+    if not high > low:
+        low, high = image.min(), image.max()
+    if not high > low:
+        return image
+    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def detect(predict, image, size, resized):
@@ -62,7 +85,11 @@ def main(file, source, output):
     output.mkdir(parents=True, exist_ok=True)
     for path in sorted(pathlib.Path(source).iterdir()):
         if path.suffix.lower() in SUFFIXES:
-            found = detect(predict, read(path), about["size"], about["resized"])
+            image = read(path)
+            # Files of earlier versions did it by themselves, to each tile.
+            if about.get("stretch"):
+                image = stretched(image, about["stretch"])
+            found = detect(predict, image, about["size"], about["resized"])
             mask = np.uint8(255) * (found > about["threshold"])
             Image.fromarray(mask).save(output / f"{path.stem}.png")
 

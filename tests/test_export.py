@@ -14,7 +14,7 @@ from PIL import Image
 
 from configs import detector, quickstart
 from irstd_jax import evaluate, export, inference, onnx, runner, tasks
-from irstd_jax.data import synthetic
+from irstd_jax.data import images, stretch, synthetic
 from irstd_jax.models.conditional_encoder import DODA
 from irstd_jax.weights import store
 
@@ -184,15 +184,35 @@ def test_a_missing_converter_is_named(monkeypatch):
         onnx.convert(None, SIZE)
 
 
-def test_drawn_out_levels_are_part_of_the_program():
-    config, task, variables = drawn("acm")
+@pytest.mark.parametrize("percentile", [0, 5.0])
+def test_levels_are_drawn_out_by_the_whole_image(percentile, tmp_path, monkeypatch):
+    """Not tile by tile, of which one here has levels that the other has not."""
+    image = np.random.default_rng(0).integers(0, 60, (8, 16), np.uint8)
+    image[:, 8:] += 60
+    Image.fromarray(image).save(tmp_path / "a.png")
+    about = {"size": [8, 8], "resized": False, "threshold": 0.25, "stretch": percentile}
+    (tmp_path / "net.onnx.json").write_text(json.dumps(about))
+    (tmp_path / "net.onnx").touch()
+    monkeypatch.setattr(runner, "load", lambda *_: lambda images: images)
+    runner.main(tmp_path / "net.onnx", tmp_path, tmp_path / "out")
+    drawn = stretch.stretched(images.read_image(tmp_path / "a.png"), percentile)
+    with Image.open(tmp_path / "out" / "a.png") as mask:
+        np.testing.assert_array_equal(np.asarray(mask) > 0, drawn[..., 0] > 0.25)
+
+
+def test_the_runner_draws_out_levels_as_the_program_does():
+    spot = np.pad(np.ones((1, 1), np.float32), 4)
+    for image in (truth("acm")[0][0, ..., 0], spot, np.ones_like(spot)):
+        found = runner.stretched(image, 5.0)
+        np.testing.assert_array_equal(found, stretch.stretched(image, 5.0))
+
+
+def test_the_header_says_how_far_levels_are_drawn_out():
+    config, task, _ = drawn("acm")
     config = ConfigDict(config.to_dict())
-    config.data.stretch = 5.0
-    images, plain = truth("acm")
-    found = jax.jit(export.detector(config, task, variables))(images / 9)
-    expected = export.own(config, task, variables, images)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert np.abs(expected - plain).max() > 0.01
+    config.data.stretch = 0.01
+    header = export.describe(config, task, {"config": {"name": "a"}, "step": 1}, None)
+    assert header["stretch"] == 0.01
 
 
 def test_what_does_not_depend_on_the_image_is_computed_before():
@@ -210,11 +230,33 @@ def test_what_does_not_depend_on_the_image_is_computed_before():
     assert not left & {"scan", "random_bits", "random_unwrap", "threefry2x32"}
 
 
-def test_a_reader_of_sixteen_bits(tmp_path):
-    levels = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
-    Image.fromarray(levels).save(tmp_path / "deep.png")
-    found = runner.read(tmp_path / "deep.png")
-    np.testing.assert_allclose(found, levels / 65535, rtol=1e-6)
+LEVELS = np.arange(12).reshape(3, 4)
+PICTURES = {
+    "deep.png": Image.fromarray((LEVELS * 5000).astype(np.uint16)),
+    "float.tif": Image.fromarray((LEVELS / 11).astype(np.float32)),
+    "wide.tif": Image.fromarray((LEVELS * 5000).astype(np.int32)),
+    "bits.png": Image.fromarray(LEVELS > 5),
+    "palette.png": Image.fromarray((LEVELS * 20).astype(np.uint8)).convert("P"),
+    "colour.png": Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (3, 4, 4), np.uint8)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_runner_reads_images_as_the_program_does(name, tmp_path):
+    PICTURES[name].save(tmp_path / name)
+    expected = images.read_image(tmp_path / name)[..., 0]
+    np.testing.assert_array_equal(runner.read(tmp_path / name), expected)
+    assert expected.max() > 0
+
+
+@pytest.mark.parametrize("array", [LEVELS * 9000, LEVELS.astype("f4"), LEVELS / np.nan])
+def test_the_runner_refuses_what_has_no_meaning_in_0_to_1(array, tmp_path):
+    kind = np.float32 if array.dtype.kind == "f" else np.int32
+    Image.fromarray(array.astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="a.tif holds numbers beyond 16 bits"):
+        runner.read(tmp_path / "a.tif")
 
 
 def test_resized_images_come_back_at_their_size():

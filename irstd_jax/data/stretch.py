@@ -14,12 +14,11 @@ import numpy as np
 NARROW = 1 / 8  # of [0, 1]: less than this is hardly what a detector has learnt
 
 
-def stretched(image, percentile, xp=np):
-    """Images (..., h, w, 1) in [0, 1] with their levels drawn out, each by its own.
+def stretched(image, percentile):
+    """An image (h, w, 1) in [0, 1] with its levels drawn out.
 
     Args:
       percentile: in [0, 50); 0 leaves levels as they are.
-      xp: numpy or jax.numpy.
 
     An image of one level stays as it is. Where both percentiles are one level, the
     darkest and the brightest take their place.
@@ -33,14 +32,13 @@ def stretched(image, percentile, xp=np):
         )
     if not percentile:
         return image
-    of_image = {"axis": (-3, -2, -1), "keepdims": True}
     ends = np.array([percentile, 100 - percentile], np.float32)
-    low, high = xp.percentile(image, ends, **of_image)
-    cut = high > low
-    low = xp.where(cut, low, image.min(**of_image))
-    high = xp.where(cut, high, image.max(**of_image))
-    drawn = xp.clip((image - low) / xp.where(high > low, high - low, 1), 0, 1)
-    return xp.where(high > low, drawn, image).astype(np.float32)
+    low, high = np.percentile(image, ends)
+    if not high > low:
+        low, high = image.min(), image.max()
+    if not high > low:
+        return image
+    return np.clip((image - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def is_narrow(image):

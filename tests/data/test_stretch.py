@@ -1,6 +1,5 @@
 """Drawn-out grey levels: of the image alone, whatever a camera makes of it."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,14 +55,6 @@ def test_what_has_nothing_to_draw_out():
     spot = flat.copy()
     spot[2, 3] = 0.3
     np.testing.assert_array_equal(stretch.stretched(spot, 20), spot > 0.25)
-
-
-def test_jax_draws_out_each_of_a_batch_as_numpy_does():
-    images = np.stack([random(0, 8, 9), random(1, 8, 9) / 7, np.ones((8, 9, 1))])
-    images = images.astype(np.float32)
-    together = stretch.stretched(jnp.asarray(images), 5, jnp)
-    for image, drawn in zip(images, together, strict=True):
-        np.testing.assert_allclose(drawn, stretch.stretched(image, 5), atol=1e-6)
 
 
 @pytest.mark.parametrize("percentile", [-1, 50, 99.9])

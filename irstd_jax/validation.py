@@ -26,7 +26,7 @@ class Verdict(NamedTuple):
       scores: JSON-able, for the weights file.
       logged: {name: number} for the log.
       words: the figure that chooses, for people.
-      value: the same; higher is better.
+      value: the same; higher is better, NaN is no value.
       rows: of a contact sheet.
     """
 
@@ -69,12 +69,17 @@ class Validation:
             self.source = data.some(whole, config.validation.images)
 
     def __call__(self, step, train_state, best, out):
-        """Judges a state; returns the best value so far."""
+        """Judges a state; returns the best value so far, -inf before there is one.
+
+        Until then every state is kept, so that a run has weights whatever comes: a
+        value is NaN where nothing is to be found and nothing is found.
+        """
         averaged = jax.device_get(train_state.variables(train_state.ema))
         variables = self.calibrate(averaged, self.batches(), jax.random.key(0))
         verdict = self.look(step, variables, out)
+        value = -math.inf if math.isnan(verdict.value) else verdict.value
         last = self.config.validation.choose == "last"
-        if not (last or verdict.value > best):
+        if not (last or value > best or best == -math.inf):
             return best
         if jax.process_index() == 0:
             about = {
@@ -83,7 +88,7 @@ class Validation:
                 "validation": verdict.scores,
             }
             store.save(f"{self.workdir}/{inference.BEST}", variables, about)
-        return verdict.value
+        return value
 
     def look(self, step, variables, out):
         """The verdict on these variables, logged; an empty one without images."""

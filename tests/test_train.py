@@ -188,19 +188,41 @@ def test_weights_of_another_network_do_not_begin_a_run(whole, tmp_path):
         train.run(config, tmp_path / "run")
 
 
+def scoring(monkeypatch, values):
+    """As if validation gave these values, one a look."""
+    judge, values = validation.masks, iter(values)
+
+    def told(config, task):
+        inner = judge(config, task)
+        return lambda *args: inner(*args)._replace(value=next(values))
+
+    monkeypatch.setattr(validation, "masks", told)
+
+
 def test_the_last_weights_are_kept_where_nothing_may_choose(tmp_path, monkeypatch):
     config = toy_task.config()
     config.validation.choose = "last"
-    scores = iter([0.5, 0.1])
-    judge = validation.masks
-
-    def falling(config, task):
-        inner = judge(config, task)
-        return lambda *args: inner(*args)._replace(value=next(scores))
-
-    monkeypatch.setattr(validation, "masks", falling)
+    scoring(monkeypatch, [0.5, 0.1])
     assert train.run(config, tmp_path) == 0
     assert store.load(tmp_path / "best.safetensors")[1]["step"] == config.num_steps
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([math.nan, math.nan], 6),
+        ([math.nan, 0.0], 6),
+        ([0.0, math.nan], 3),
+        ([0.0, 0.0], 3),
+    ],
+)
+def test_a_score_that_is_none_loses_no_weights(values, kept, tmp_path, monkeypatch):
+    """It never goes before a number, and the first of equal numbers is kept."""
+    scoring(monkeypatch, values)
+    assert train.run(toy_task.config(), tmp_path) == 0
+    assert store.load(tmp_path / "best.safetensors")[1]["step"] == kept
+    best = final_state(tmp_path)[1]["best"]
+    assert best == (None if np.isnan(values).all() else 0.0)
 
 
 def test_all_images_may_learn_where_nothing_is_chosen(tmp_path):

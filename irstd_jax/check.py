@@ -43,7 +43,7 @@ def run(config, workdir=None):
         members = data.singles(config.data)
     except ValueError as error:
         return refused(error)
-    return max([checked(one) for one in members])
+    return max([checked(one, joined=len(members) > 1) for one in members])
 
 
 def refused(error):
@@ -52,13 +52,14 @@ def refused(error):
     return 1
 
 
-def checked(settings):
-    """Prints what there is to say of one set; the exit code."""
+def checked(settings, joined=False):
+    """Prints what there is to say of one set, of several or alone; the exit code."""
     try:
-        sources, problems = opened(settings)
+        sources, problems = opened(settings, joined)
     except ValueError as error:
         return refused(error)
-    rows = {part: survey(source) for part, source in sources.items()}
+    rows = dict.fromkeys(data.PARTS, [])
+    rows |= {part: survey(source) for part, source in sources.items()}
     problems += faults(rows)
     warnings = published_counts(settings, sources) + repaired(sources) + remarks(rows)
     print(heading(sources))
@@ -71,10 +72,15 @@ def checked(settings):
     return 1 if problems else 0
 
 
-def opened(settings):
-    """({part: source}, problems), the sources holding all that could be opened."""
+def opened(settings, joined=False):
+    """({part: source}, problems), the sources holding all that could be opened.
+
+    Generated scenes that join other sets may lack in some parts.
+    """
     if settings.name == "synthetic":
-        return {part: data.load(settings, part) for part in data.PARTS}, []
+        counted = [part for part in data.PARTS if data.count(settings, part)]
+        parts = counted if joined and counted else data.PARTS
+        return {part: data.load(settings, part) for part in parts}, []
     plan = data.plan(settings)
     threshold = settings.get("mask_threshold", 127)
     problems, sources = list(plan.problems), {}
@@ -171,7 +177,9 @@ def remarks(rows):
 def published_counts(settings, sources):
     """A warning where the lists do not have the counts of the published split."""
     layout = benchmarks.LAYOUTS.get(settings.name)
-    counts = layout.splits[settings.split].counts if layout else None
+    if layout is None:
+        return []
+    counts = layout.splits[settings.split].counts
     here = len(sources["train"]) + len(sources["validation"]), len(sources["test"])
     if counts in (None, here):
         return []
@@ -192,7 +200,7 @@ def repaired(sources):
 
 def heading(sources):
     """The set, its split and the rules that hold for all parts."""
-    facts = sources["test"].describe()
+    facts = next(reversed(sources.values())).describe()
     keys = ("set", "split", "mask_rule", "validation_rule")
     return "\n".join(f"{key}: {facts[key]}" for key in keys if facts.get(key))
 

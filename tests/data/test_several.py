@@ -98,8 +98,13 @@ def test_check_looks_at_each_set(root, capsys):
     assert told.count("problems: 0") == 2
     for title in ("NUAA-SIRST", "NUDT-SIRST"):
         assert title in told
+    # Generated scenes for training alone, as data.load takes them.
+    config.data = block(root, f"{BOTH},synthetic", "50_50", count={"train": 3}, size=32)
+    assert check.run(config) == 0
+    told = capsys.readouterr().out
+    assert "set: synthetic" in told and told.count("problems: 0") == 3
     # What is wrong with one does not hide the other.
-    config.data.split = "nothing,50_50"
+    config.data = block(root, split="nothing,50_50")
     assert check.run(config) == 1
     told = capsys.readouterr().out
     assert "PROBLEM: " in told and "'nothing'" in told and "problems: 0" in told

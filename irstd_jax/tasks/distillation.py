@@ -15,7 +15,9 @@ theta- is theta itself, held still (`target_decay` 0): an average only lags behi
 and consistency training is better without (Song & Dhariwal, ICLR 2024, section 3.2).
 The average that the training loop keeps is for judging, and no loss sees it; so with a
 `target_decay` mu above 0 the task keeps one of its own among the statistics, which
-travel with a run anyway: theta- <- mu theta- + (1 - mu) theta.
+travel with a run anyway: theta- <- mu theta- + (1 - mu) theta. Statistics change
+with each of the a parts of a batch (optimizer.accumulate); each part takes mu^(1/a)
+for mu, so a step takes mu, and learns from theta- as the part before it left it.
 
 The image's encoding is shared: with `train_encoder` off it is made once, as the teacher
 made it, for all three, and the U-Net alone learns. Otherwise the encoder learns by its
@@ -52,7 +54,8 @@ class Distillation:
       boundary, deviation: of consistency.scalings.
       distance: d, a name in consistency.DISTANCES.
       teacher: "ddim", or "none" for consistency training.
-      target_decay: mu in [0, 1).
+      target_decay: mu in [0, 1), for each step of the optimiser.
+      accumulate: a, the parts of a batch, as the optimiser's block has it.
       train_encoder: whether the encoder learns, too.
     """
 
@@ -65,6 +68,7 @@ class Distillation:
     distance: str = "pseudo_huber"
     teacher: str = "ddim"
     target_decay: float = 0.0
+    accumulate: int = 1
     train_encoder: bool = False
 
     def __post_init__(self):
@@ -213,7 +217,8 @@ class Distillation:
         target = variables["batch_stats"].get("target")
         if target is None:
             return stats
-        mu, params = self.target_decay, jax.lax.stop_gradient(variables["params"])
+        mu = self.target_decay ** (1 / self.accumulate)
+        params = jax.lax.stop_gradient(variables["params"])
         following = jax.tree.map(lambda a, b: mu * a + (1 - mu) * b, target, params)
         return stats | {"target": following}
 
@@ -273,4 +278,9 @@ def from_config(config, norm_axis=None):
         (own if name in names else rest)[name] = value
     blocks = type(config)(config.to_dict() | {"task": rest})
     student = mask_diffusion.from_config(blocks, norm_axis)
-    return Distillation(student=student, sampling=student.sampling, **own)
+    return Distillation(
+        student=student,
+        sampling=student.sampling,
+        accumulate=config.optimizer.accumulate,
+        **own,
+    )

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import distillation as recipe
@@ -14,6 +15,7 @@ from irstd_jax.diffusion import consistency, samplers, schedule
 from irstd_jax.tasks import distillation
 from irstd_jax.tasks.distillation import Distillation
 from irstd_jax.tasks.mask_diffusion import MaskDiffusion, Sampling
+from irstd_jax.training import parallel, state
 from irstd_jax.weights import store
 
 SCHEDULE = schedule.noise_schedule("linear", 30)
@@ -193,6 +195,20 @@ def test_an_average_follows_the_student(teacher, batch):
     assert loss != slow.loss(moved | {"batch_stats": fresh}, batch, keys())[0]
 
 
+def test_an_average_follows_steps_and_not_parts_of_them(teacher, batch):
+    """A batch in three parts moves the target as far as one in a single part."""
+    slow = task(target_decay=0.75, accumulate=3)
+    variables = slow.init(jax.random.key(0), teacher=teacher)
+    params = jax.tree.map(lambda x: x + 1.0, teacher["params"])
+    started = state.create(variables | {"params": params}, optax.sgd(0.0))
+    _, _, stats = parallel.gradients(slow.loss, started, batch, keys(), 3)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b + 0.25, rtol=1e-5, atol=1e-6),
+        stats["target"],
+        teacher["params"],
+    )
+
+
 def test_the_u_net_alone_learns(teacher, batch):
     made = task()
     variables = made.init(jax.random.key(0), teacher=teacher)
@@ -328,6 +344,12 @@ def test_consistency_training_needs_no_file(toy):
     config = settings("synthetic,tiny,alone")
     variables = inference.initial(config, tasks.build(config), jax.random.key(0))
     assert set(variables) == {"params", "batch_stats"}
+
+
+def test_the_parts_of_a_batch_are_those_of_the_optimiser(toy):
+    config = settings("synthetic,tiny")
+    config.optimizer.accumulate = 4
+    assert tasks.build(config).accumulate == 4
 
 
 def test_another_network_is_no_teacher(teacher_file):

@@ -38,6 +38,7 @@ def run(config, workdir):
     batches = functools.partial(stream, config, source)
     judge = validation.Validation(config, workdir, batches)
     step_fn, train_state, step_key, batches = prepare(config, source)
+    judge.check(train_state.variables(train_state.ema))
     best = -math.inf
     with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
         restored = checkpoint.restore(manager, train_state)

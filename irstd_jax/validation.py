@@ -10,8 +10,10 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from irstd_jax import data, evaluate, inference, scoring, tasks, viz
+from irstd_jax.data import transforms
 from irstd_jax.training import averaging
 from irstd_jax.weights import store
 
@@ -53,7 +55,7 @@ class Validation:
                 f"unknown validation.choose {config.validation.choose!r}; choose from "
                 f"{CHOICES}"
             )
-        task = tasks.build(config)
+        self.task = task = tasks.build(config)
         self.calibrate = averaging.calibrator(task.loss)
         self.judge = (images if hasattr(task, "score") else masks)(config, task)
         if config.data.get("validation_share", 0.1) == 0:
@@ -67,6 +69,23 @@ class Validation:
         else:
             whole = data.load(config.data, "validation")
             self.source = data.some(whole, config.validation.images)
+
+    def check(self, variables):
+        """Refuses what would fail at the first look, thousands of steps from now.
+
+        Args:
+          variables: of the task, of which only the shapes matter.
+
+        Raises:
+          ValueError: a mode that the network does not give, or a sampling that cannot
+            be; names the field and the choices.
+        """
+        if self.source is None or hasattr(self.task, "score"):
+            return
+        mode = self.config.validation.mode
+        given = offered(self.config, self.task, variables)
+        if mode not in given:
+            raise ValueError(f"unknown validation.mode {mode!r}; choose from {given}")
 
     def __call__(self, step, train_state, best, out):
         """Judges a state; returns the best value so far, -inf before there is one.
@@ -99,6 +118,23 @@ class Validation:
         out.image(step, "validation", viz.contact_sheet(verdict.rows))
         out.say(f"step {step}: validation {verdict.words}")
         return verdict
+
+
+def offered(config, task, variables):
+    """The modes that a task gives in validation; nothing is computed."""
+    settings, evaluation = config.validation, config.evaluation
+    side = evaluation.size or config.data.crop or config.data.resize or 64
+    size = transforms.canvas(side, side, evaluation.canvas_multiple)
+    image = jax.ShapeDtypeStruct((1, *size, config.data.channels), jnp.float32)
+    keys = inference.image_keys(["0"], evaluation.seed)
+    try:
+        predict = tasks.quick(task, settings).predict
+        given = jax.eval_shape(predict, variables, {"image": image}, keys)
+    except ValueError as error:
+        fields = [name for name in ("sampler", "steps") if name in settings]
+        told = ", ".join(f"validation.{name}={settings[name]!r}" for name in fields)
+        raise ValueError(f"{told or 'validation'}: {error}") from None
+    return [mode for mode in tasks.MODES if mode in given]
 
 
 def masks(config, task):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import toy_task
 
+from configs import quickstart
 from irstd_jax import tasks, train, validation
 from irstd_jax.training import checkpoint, optimizer, state
 from irstd_jax.weights import store
@@ -238,8 +239,36 @@ def test_all_images_may_learn_where_nothing_is_chosen(tmp_path):
     )
 
 
-def test_an_unknown_choice_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("choose", "luckiest", "unknown validation.choose 'luckiest'; choose from"),
+        ("mode", "diffusoin", "validation.mode 'diffusoin'; choose from .'diffusion'"),
+        ("mode", "fused", "unknown validation.mode 'fused'; choose from .'diffusion'"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused_before_the_first_step(
+    field, value, words, tmp_path
+):
     config = toy_task.config()
-    config.validation.choose = "luckiest"
-    with pytest.raises(ValueError, match="unknown validation.choose 'luckiest'"):
+    config.validation[field] = value
+    with pytest.raises(ValueError, match=words):
         train.run(config, tmp_path)
+    assert not checkpoint.begun(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("sampler", "ddmi", "validation.sampler='ddmi'.*'ddmi'; choose from"),
+        ("steps", 0, "validation.steps=0: sampling needs at least 1 step"),
+    ],
+)
+def test_a_sampling_that_cannot_be_is_refused(field, value, words):
+    """Of a network that samples, whose weights are not even drawn."""
+    config = quickstart.get_config("tiny")
+    config.validation[field] = value
+    variables = jax.eval_shape(tasks.build(config).init, jax.random.key(0))
+    judge = validation.Validation(config, None, None)
+    with pytest.raises(ValueError, match=words):
+        judge.check(variables)

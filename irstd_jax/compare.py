@@ -31,6 +31,7 @@ from irstd_jax import (
     tasks,
     train,
 )
+from irstd_jax.metrics import bootstrap
 from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
@@ -108,6 +109,7 @@ def chosen(config):
             raise ValueError(
                 f"systems.{system}.learns {block.learns!r}: choose from {list(LEARNS)}"
             )
+    bootstrap.check(config.evaluation.bootstrap)
     if not config.seeds:
         raise ValueError("seeds is empty: --config.seeds='(0,1,2)'")
     return config

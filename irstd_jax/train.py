@@ -16,6 +16,7 @@ from jax.experimental import multihost_utils
 
 from irstd_jax import data, evaluate, fitting, inference, tasks, validation
 from irstd_jax.data import pipeline
+from irstd_jax.metrics import bootstrap
 from irstd_jax.training import checkpoint, optimizer, parallel, state, writer
 
 INTERRUPTED = 143  # 128 + SIGTERM, as shells report it
@@ -31,6 +32,8 @@ def run(config, workdir):
       ValueError: another config's workdir, or settings that do not fit.
       FloatingPointError: a term of the loss is not finite.
     """
+    if config.evaluation.at_end:
+        bootstrap.check(config.evaluation.bootstrap)
     checkpoint.guard_config(workdir, config)
     if hasattr(tasks.build(config), "fit"):
         return fitting.run(config, workdir)

@@ -300,6 +300,14 @@ def test_no_seed_is_refused(tmp_path):
         compare.run(small(seeds=()), tmp_path)
 
 
+def test_intervals_of_no_repeats_are_refused_before_anything_is_done(tmp_path):
+    config = small()
+    config.evaluation.bootstrap = 0
+    with pytest.raises(ValueError, match="evaluation.bootstrap must be at least 1"):
+        compare.run(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 # --- comparison.py --------------------------------------------------------------------
 
 

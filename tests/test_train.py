@@ -257,6 +257,14 @@ def test_what_cannot_be_looked_at_is_refused_before_the_first_step(
     assert not checkpoint.begun(tmp_path)
 
 
+def test_intervals_of_no_repeats_are_refused_where_they_will_be_wanted(tmp_path):
+    config = toy_task.config()
+    config.evaluation.update({"bootstrap": 0, "at_end": True})
+    with pytest.raises(ValueError, match="evaluation.bootstrap must be at least 1"):
+        train.run(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

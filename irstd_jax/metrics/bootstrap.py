@@ -19,13 +19,21 @@ def intervals(states, compute, repeats=1000, level=0.95, seed=0):
     """
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not between 0 and 1; 0.95 is usual")
-    if repeats < 1:
-        raise ValueError(f"repeats {repeats} must be at least 1; 1000 is usual")
+    check(repeats)
     n = len(jax.tree.leaves(states)[0])
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), repeats)
     weights = draws.astype(np.float64)
     sums = jax.tree.map(lambda leaf: np.tensordot(weights, leaf, axes=1), states)
     return {name: interval(found, level) for name, found in compute(sums).items()}
+
+
+def check(repeats):
+    """Refuses a number of repeats, `evaluation.bootstrap`, that gives no interval."""
+    if repeats < 1:
+        raise ValueError(
+            f"evaluation.bootstrap must be at least 1, got {repeats}; 1000 repeats are "
+            "usual"
+        )
 
 
 def interval(values, level):

@@ -14,7 +14,7 @@ With the chain's mean mu_t of x0^ (process.py, Eq. 3), x0^ not clipped,
     KL(N(m, a^2) | N(n, b^2)) = log(b / a) + (a^2 + (m - n)^2) / 2 b^2 - 1 / 2     (4)
 
 means over pixels, in bits: divided by log 2. P in (3) is the Gaussian's mass in the bin
-of x0, one of 255 levels even on [-1, 1], whose first and last bin are open. x0^ counts
+of x0, one of 256 levels even on [-1, 1], whose first and last bin are open. x0^ counts
 as given there: only v learns by L_t, the prediction by its own error.
 
 Source: Nichol & Dhariwal, Improved DDPM (ICML 2021), Eq. 15 and 16, Ho et al. 2020,

@@ -32,6 +32,12 @@ def run(config, workdir):
       ValueError: another config's workdir, or settings that do not fit.
       FloatingPointError: a term of the loss is not finite.
     """
+    if config.weights:
+        # The evaluation at the end would be of these, and not of what was learnt.
+        raise ValueError(
+            f"weights={config.weights} is for evaluate, predict and export; training "
+            "begins from --config.start=FILE"
+        )
     if config.evaluation.at_end:
         bootstrap.check(config.evaluation.bootstrap)
     checkpoint.guard_config(workdir, config)

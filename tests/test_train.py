@@ -179,6 +179,14 @@ def test_a_run_may_begin_from_weights(whole, tmp_path):
     )
 
 
+def test_weights_to_judge_by_are_not_taken_for_a_beginning(whole, tmp_path):
+    config = toy_task.config()
+    config.weights = str(whole / "best.safetensors")
+    with pytest.raises(ValueError, match="training begins from --config.start=FILE"):
+        train.run(config, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_of_another_network_do_not_begin_a_run(whole, tmp_path):
     variables, about = store.load(whole / "best.safetensors")
     variables["params"]["Conv_1"]["kernel"] = np.zeros((1, 1, 4, 1), np.float32)

@@ -1,6 +1,7 @@
 """The verb check: everything that is wrong with a data set, found in one go.
 
-Problems (missing, damaged or contradictory files and lists) make the exit code 1.
+Problems (missing, damaged or contradictory files and lists; joined sets of which one
+learns what the other holds out) make the exit code 1.
 Warnings do not: grey masks, which the mask rule settles; a judged part without any
 target; near-duplicates across parts, which the published splits have; counts that
 differ from the published split.
@@ -8,6 +9,7 @@ differ from the published split.
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from irstd_jax import data
-from irstd_jax.data import benchmarks, duplicates, images, lists, pairs
+from irstd_jax.data import benchmarks, duplicates, images, lists, pairs, shared
 
 
 class Row(NamedTuple):
@@ -43,13 +45,28 @@ def run(config, workdir=None):
         members = data.singles(config.data)
     except ValueError as error:
         return refused(error)
-    return max([checked(one, joined=len(members) > 1) for one in members])
+    codes = [checked(one, joined=len(members) > 1) for one in members]
+    return max(*codes, apart(members))
 
 
 def refused(error):
     """Prints what keeps a set from being opened; the exit code."""
     print(f"PROBLEM: {error}\nproblems: 1")
     return 1
+
+
+def apart(members):
+    """Prints what sets share that they must not; the exit code."""
+    plans = {}
+    for one in members:
+        if one.name != "synthetic":
+            with contextlib.suppress(ValueError):  # told where the set was opened
+                plans[one.name] = data.plan(one)
+    try:
+        shared.refuse(plans)
+    except ValueError as error:
+        return refused(error)
+    return 0
 
 
 def checked(settings, joined=False):

@@ -5,12 +5,13 @@ A source has a length, `source[i]` gives the sample {"name": str, "image": float
 
 Several names, with commas between them, are one set: part by part, each with its own
 split (or one split for all), every name of a sample behind its set's, "set:sample".
-Generated scenes join the parts for which they have a count: training alone, say.
+Generated scenes join the parts for which they have a count: training alone, say. Sets
+that share images are refused where the one would learn what judges the other (shared).
 """
 
 from ml_collections import ConfigDict
 
-from irstd_jax.data import benchmarks, extras, folder, mixed
+from irstd_jax.data import benchmarks, extras, folder, mixed, shared
 from irstd_jax.data.pairs import PARTS, open_part
 from irstd_jax.data.selection import some as some
 from irstd_jax.data.stretch import Stretched
@@ -40,6 +41,8 @@ def load(settings, part):
             one for one in several if one.name != "synthetic" or count(one, part)
         ]
         source = mixed.union({m.name: SOURCES[m.name](m, part) for m in members})
+        if part == "train":
+            shared.refuse({m.name: plan(m) for m in several if m.name != "synthetic"})
     else:
         source = SOURCES[settings.name](settings, part)
     if part == "train":

@@ -9,7 +9,12 @@ in some views alone: the mean has fewer false alarms at the same detections. It 
 evaluations, one batch n times as large (with quarter turns two batches).
 
 n = 2: mirrored left-right; 4: up-down as well; 8: quarter turns as well. Every view
-draws samples of its own, and all of these are kept.
+draws its own samples, and all of these are kept. No noise is drawn twice where a view
+draws one sample, or where its sampler draws none on its way (ddim with eta 0, pndm,
+dpm_solver, edm_heun, consistency in one step). Several samples of other samplers, in
+chains that begin at noise, are not wholly independent: with views and samples counted
+from 0, sample 1 of view i > 0 begins at the noise of the first step of sample i of
+view 0. It stays so for the figures that were drawn so.
 """
 
 import dataclasses
@@ -78,7 +83,11 @@ def joined(name, arrays):
 
 
 def numbered(keys, view):
-    """Keys (b,) of a view; the first has those that the image has alone."""
+    """Keys (b,) of a view; the first has those that the image has alone.
+
+    A task folds the number of a sample into them, so the key of view i is that of
+    sample i of the first view: see the module for what they share.
+    """
     return jax.vmap(jax.random.fold_in, (0, None))(keys, view) if view else keys
 
 

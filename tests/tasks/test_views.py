@@ -1,7 +1,9 @@
 """Views of an image: each is asked as it is turned, and answers are turned back."""
 
+import collections
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from configs import classical, nuaa_sirst
 from configs.diff_mosaic import pixel_prior
 from irstd_jax import benchmark, evaluate, export, inference, tasks
+from irstd_jax.diffusion import noise_schedule, samplers
 from irstd_jax.tasks import views
+from irstd_jax.tasks.mask_diffusion import MaskDiffusion, Sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,58 @@ def test_every_view_has_samples_of_its_own_the_first_those_of_the_image():
     np.testing.assert_allclose(found - numbers[..., None, None, None], 0, atol=1e-6)
     assert len(np.unique(numbers.round(4))) == 16
     np.testing.assert_array_equal(ask(8)["samples"][:, :1], ask(1)["samples"])
+
+
+class Blank(nn.Module):
+    """Sees no target, whatever it is shown."""
+
+    def condition(self, image):
+        return None, None
+
+    def denoise(self, x_t, t, image, feature):
+        return 0 * x_t
+
+
+def numbers(keys):
+    return [tuple(jax.random.key_data(key).tolist()) for key in keys]
+
+
+def drawn(monkeypatch, how):
+    """The keys of all noise in one prediction of two images, in eight views each."""
+    used, draw = [], samplers.draw
+
+    def noted(keys, shape):
+        used.extend(numbers(keys))
+        return draw(keys, shape)
+
+    monkeypatch.setattr(samplers, "draw", noted)
+    schedule = noise_schedule("linear", 30)
+    task = MaskDiffusion(Blank(), schedule, "x0", (0, 1), 0.0, 0.0, (3, 5, 1), how)
+    with jax.disable_jit():
+        views.seen(task, 8).predict({}, {"image": IMAGES}, KEYS)
+    return used
+
+
+def test_one_sample_a_view_shares_no_noise(monkeypatch):
+    used = drawn(monkeypatch, Sampling(steps=3))
+    assert len(used) == len(set(used)) == 8 * 2 * (1 + 3)
+
+
+def test_samples_without_noise_on_the_way_share_none(monkeypatch):
+    used = drawn(monkeypatch, Sampling(sampler="ddim", steps=3, samples=9))
+    assert len(used) == len(set(used)) == 8 * 2 * 9
+
+
+def test_samples_with_noise_on_the_way_share_what_is_said(monkeypatch):
+    """Sample 1 of views 1 and 2 begins at the first step of the image's own 1 and 2."""
+    used = drawn(monkeypatch, Sampling(steps=3, samples=3))
+    fold, split = jax.random.fold_in, jax.random.split
+    pairs = [(key, i) for key in KEYS for i in (1, 2)]
+    begins = [split(fold(fold(key, i), 1))[0] for key, i in pairs]
+    first_steps = [fold(split(fold(key, i))[1], 0) for key, i in pairs]
+    assert numbers(begins) == numbers(first_steps)
+    twice = [key for key, n in collections.Counter(used).items() if n > 1]
+    assert sorted(twice) == sorted(numbers(begins))
 
 
 def test_a_chain_is_of_the_image_as_it_is():

@@ -18,6 +18,7 @@ from irstd_jax import data, evaluate, fitting, inference, tasks, validation
 from irstd_jax.data import pipeline
 from irstd_jax.metrics import bootstrap
 from irstd_jax.training import checkpoint, optimizer, parallel, state, writer
+from irstd_jax.weights import store
 
 INTERRUPTED = 143  # 128 + SIGTERM, as shells report it
 
@@ -29,7 +30,8 @@ def run(config, workdir):
       0 when the last step is reached, 143 after SIGTERM (with everything saved).
 
     Raises:
-      ValueError: another config's workdir, or settings that do not fit.
+      ValueError: another config's workdir, settings that do not fit, or parts that were
+        replaced since the run began.
       FloatingPointError: a term of the loss is not finite.
     """
     if config.weights:
@@ -48,11 +50,13 @@ def run(config, workdir):
     judge = validation.Validation(config, workdir, batches)
     step_fn, train_state, step_key, batches = prepare(config, source)
     judge.check(train_state.variables(train_state.ema))
-    best = -math.inf
+    best, parts = -math.inf, digests(config)
     with checkpoint.open_manager(workdir) as manager, Interruption() as interruption:
         restored = checkpoint.restore(manager, train_state)
         if restored is not None:
             train_state, progress = restored
+            # Runs of earlier versions lack the entry.
+            same_parts(config, parts, progress.get("parts", parts))
             batches.set_state(progress["batches"])
             best = -math.inf if progress["best"] is None else progress["best"]
         first, pending = int(train_state.step), None
@@ -69,7 +73,8 @@ def run(config, workdir):
                 if step > first and evaluates:
                     best = judge(step, train_state, best, out)
                 if step > first and saves:
-                    progress = {"batches": batches.get_state(), "best": finite(best)}
+                    place, known = batches.get_state(), finite(best)
+                    progress = {"batches": place, "best": known, "parts": parts}
                     checkpoint.save(manager, step, train_state, progress)
                 if stop:
                     break
@@ -102,6 +107,21 @@ def prepare(config, source):
     train_state = state.create(inference.initial(config, task, init_key), optimiser)
     train_state, step_key = parallel.place((train_state, step_key))
     return step_fn, train_state, step_key, batches
+
+
+def digests(config):
+    """{name: SHA-256} of the files of `config.parts`, networks trained before."""
+    return {n: store.digest(path) for n, path in (config.get("parts") or {}).items()}
+
+
+def same_parts(config, found, known):
+    """Refuses parts, by their digests, other than those that a run has learnt from."""
+    for name in inference.differing(found, known):
+        raise ValueError(
+            f"parts.{name}: {config.parts[name]} holds other weights than those that "
+            "this run has learnt from so far: bring them back, or choose another "
+            "--workdir"
+        )
 
 
 def stepper(config, batch_size):

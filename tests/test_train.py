@@ -10,7 +10,7 @@ import pytest
 import toy_task
 
 from configs import quickstart
-from irstd_jax import tasks, train, validation
+from irstd_jax import inference, tasks, train, validation
 from irstd_jax.training import checkpoint, optimizer, state
 from irstd_jax.weights import store
 
@@ -93,6 +93,22 @@ def test_a_crash_between_checkpoints_loses_nothing(whole, tmp_path, monkeypatch)
         file.write('{"step": 5, "loss": 1.0}\n{"step": 6, "lo')  # torn by the kill
     assert train.run(toy_task.config(), tmp_path) == 0
     assert_same_run(whole, tmp_path)
+
+
+def test_a_run_goes_on_with_the_parts_that_it_began_with(tmp_path, monkeypatch):
+    """A teacher trained anew in the meantime would teach something else."""
+    monkeypatch.setattr(inference, "parts", lambda config: {})  # the toy has none
+    config, teacher = toy_task.config(), tmp_path / "teacher.safetensors"
+    teacher.write_bytes(b"one")
+    config.parts = {"teacher": str(teacher)}
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        assert train.run(config, tmp_path / "run") == train.INTERRUPTED
+    teacher.write_bytes(b"another")
+    with pytest.raises(ValueError, match="parts.teacher: .* holds other weights than"):
+        train.run(config, tmp_path / "run")
+    teacher.write_bytes(b"one")
+    assert train.run(config, tmp_path / "run") == 0
 
 
 def test_a_finished_run_stays_as_it_is(whole, tmp_path):

@@ -38,9 +38,9 @@ def open_manager(workdir):
 
 
 def save(manager, step, state, progress):
-    """Starts to save `state` and `progress` (JSON: data iterator, best score).
+    """Starts to save `state` and `progress` (JSON: data iterator, best score, digests).
 
-    What is fixed is not of this run, and is not saved.
+    What is fixed is not of this run, and is not saved but for the digests of its files.
     """
     if step in manager.all_steps():
         return

@@ -59,13 +59,15 @@ def run(config, workdir):
     """Evaluates `config.evaluation.part` and reports; returns the exit code 0."""
     config, variables, about = inference.trained(config, workdir)
     task = tasks.detector(config)
-    source = asked_for(config)
+    source, label = asked_for(config), weights_label(about)
+    inference.warn_of_split(config, about, label)
     if hasattr(task, "score"):
         return score_images(config, workdir, task, variables, source, about)
     predict = functools.partial(inference.predictor(task), jax.device_put(variables))
     with answers.kept(predict, workdir, config.to_dict(), variables) as predict:
         judged = judge(config, predict, source, progress=True)
-        report = make_report(config, judged, source, task, weights_label(about))
+        learnt = inference.learnt_from(about)
+        report = make_report(config, judged, source, task, label, learnt)
         paths = write(workdir, report, judged)
     print(table(report))
     for path in paths:
@@ -90,6 +92,7 @@ def score_images(config, workdir, task, variables, source, about):
         "crop": side or "native",
         "seed": config.evaluation.seed,
         "weights": weights_label(about),
+        "learnt_from": inference.learnt_from(about) or None,
         "scores": {
             name: {"mean": means[name], "deviation": spread[name]} for name in means
         },
@@ -204,8 +207,11 @@ def scores(judged):
     }
 
 
-def make_report(config, judged, source, task, weights):
-    """The JSON-able report: protocol, modes, curves, intervals."""
+def make_report(config, judged, source, task, weights, learnt=None):
+    """The JSON-able report: protocol, modes, curves, intervals.
+
+    `learnt` is which images the weights learnt from, where that is known.
+    """
     about, settings = source.describe(), config.evaluation
     protocol = metrics.Protocol(
         set=about["set"],
@@ -237,7 +243,8 @@ def make_report(config, judged, source, task, weights):
         if mode in calibration:
             modes[mode]["calibration"] = calibration[mode]
     report = {
-        "protocol": protocol.as_dict() | {"repairs": about.get("repairs", [])},
+        "protocol": protocol.as_dict()
+        | {"repairs": about.get("repairs", []), "learnt_from": learnt or None},
         "words": protocol.describe(),
         "modes": modes,
         "curves": {

@@ -11,13 +11,14 @@ import zlib
 
 import jax
 import numpy as np
+from absl import logging
 from flax import traverse_util
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from irstd_jax import tasks
+from irstd_jax import data, tasks
 from irstd_jax.ahead import ahead
-from irstd_jax.data import transforms
+from irstd_jax.data import shared, transforms
 from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
@@ -56,8 +57,8 @@ def known(path, defaults):
     Where data lie is not the file's to say.
     """
     fields = store.load(path)[1]["config"]
-    data = {k: v for k, v in fields.get("data", {}).items() if k != "root"}
-    fields = checkpoint.completed(fields | {"data": data}, defaults.to_dict())
+    block = {k: v for k, v in fields.get("data", {}).items() if k != "root"}
+    fields = checkpoint.completed(fields | {"data": block}, defaults.to_dict())
     return ConfigDict(fields)
 
 
@@ -69,7 +70,8 @@ def initial(config, task, key):
     variables = task.init(key, **parts(config))
     if not config.get("start"):
         return variables
-    given, _ = store.load(config.start)
+    given, about = store.load(config.start)
+    warn_of_split(config, about, f"start={config.start}")
     wanted, found = (
         traverse_util.flatten_dict({k: v.get(k, {}) for k in TRAINED}, sep="/")
         for v in (variables, given)
@@ -104,6 +106,7 @@ def parts(config):
                 f"their best.safetensors by --config.parts.{name}=FILE"
             )
         variables, about = store.load(path)
+        warn_of_split(config, about, f"parts.{name}={path}")
         for block, ours, given in compared(config, name, about["config"]):
             fields = differing(ours, given)
             if fields:
@@ -200,6 +203,39 @@ def task_of(theirs, config, path):
             "of their task"
         )
     return given
+
+
+def learnt_from(about):
+    """{field: value} that weights tell of their training images; {} if converted."""
+    theirs = about["config"].get("data", {})
+    fields = ("name", "split", "validation_share")
+    return {name: theirs[name] for name in fields} if "split" in theirs else {}
+
+
+def warn_of_split(config, about, weights):
+    """Warns where weights learnt a set of the config's by another split.
+
+    Args:
+      config: whose held-out images judge.
+      about: of the weights.
+      weights: what to call them.
+    """
+    learnt = sets(about["config"]["data"]) if learnt_from(about) else {}
+    for name, split in learnt.items():
+        for here, own in sets(config.data).items():
+            if shared.kin(name, here) and (name, split) != (here, own):
+                logging.warning(
+                    "%s learnt %s by the split %r, and here %s is split by %r: images "
+                    "that are held out here may have been learnt",
+                    *(weights, name, split, here, own),
+                )
+
+
+def sets(block):
+    """{set: split} of a block data; folders of one's own have their own names."""
+    own = f"folder {pathlib.Path(block.get('root') or '').name}"
+    named = data.splits(block).items()
+    return {own if name == "folder" else name: split for name, split in named}
 
 
 def image_keys(names, seed):

@@ -82,13 +82,15 @@ def test_some_images_are_judged_as_such(config, source, truth):
 def test_report_and_pictures_are_whole(config, source, truth, tmp_path):
     predict = answers(truth, diffusion=lambda m: 0.9 * m, fused=lambda m: m)
     judged = evaluate.judge(config, predict, source)
+    learnt = {"name": "nuaa_sirst", "split": "50_50", "validation_share": 0.1}
     report = evaluate.make_report(
-        config, judged, source, tasks.build(config), "made up"
+        config, judged, source, tasks.build(config), "made up", learnt
     )
     paths = evaluate.write(tmp_path, report, judged)
     assert all(path.stat().st_size > 500 for path in paths)
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["protocol"]["count"] == 5 and told["protocol"]["weights"] == "made up"
+    assert told["protocol"]["learnt_from"] == learnt
     assert told["modes"]["fused"]["threshold"] == 0.2
     assert told["modes"]["diffusion"]["intervals"]["IoU"] == [1.0, 1.0]
     text = evaluate.table(report)

@@ -156,6 +156,47 @@ def test_weights_of_another_task_work_or_are_refused(recipe, task, works, tmp_pa
             inference.trained(config, tmp_path)
 
 
+SPLITS = [
+    # set, split, root that weights learnt; set, split, root here; is it told?
+    ("nuaa_sirst", "50_50", "a", "nuaa_sirst", "idx_427", "b", True),
+    ("nuaa_sirst", "50_50", "a", "nuaa_sirst", "50_50", "b", False),
+    ("nuaa_sirst,nudt_sirst", "50_50", "", "nudt_sirst", "random_80_20", "", True),
+    ("nuaa_sirst", "50_50", "a", "sirst_v2", "official", "a", True),
+    ("nuaa_sirst", "50_50", "a", "nudt_sirst", "random_80_20", "a", False),
+    ("folder", "lists", "/x/mine", "folder", "none", "/y/mine", True),
+    ("folder", "lists", "/x/mine", "folder", "none", "/x/yours", False),
+]
+
+
+@pytest.mark.parametrize("one", SPLITS)
+def test_images_that_weights_may_have_learnt_are_told(one, caplog):
+    learnt, here = (
+        dict(zip(("name", "split", "root"), part, strict=True))
+        for part in (one[:3], one[3:6])
+    )
+    about = {"config": {"data": learnt | {"validation_share": 0.1}}}
+    inference.warn_of_split(ConfigDict({"data": here}), about, "these weights")
+    assert caplog.text.count("may have been learnt") == one[6]
+    assert inference.learnt_from(about)["split"] == one[1]
+
+
+def test_converted_weights_do_not_say_what_they_learnt(caplog):
+    about = {"config": {"data": {"channels": 1, "normalisation": "none"}}}
+    inference.warn_of_split(ConfigDict({"data": {}}), about, "these weights")
+    assert inference.learnt_from(about) == {} and not caplog.text
+
+
+def test_a_teacher_of_another_split_is_told(tmp_path, caplog):
+    config = distillation.get_config("nuaa_sirst,tiny")
+    path = tmp_path / "best.safetensors"
+    config.parts.teacher = str(path)
+    theirs = distillation.RECIPES["nuaa_sirst"]("tiny")
+    theirs.data.split = "idx_427"
+    store.save(path, {"params": {}}, {"config": theirs.to_dict()})
+    inference.parts(config)
+    assert "learnt nuaa_sirst by the split 'idx_427'" in caplog.text
+
+
 def test_no_weights_says_how_to_get_them(tmp_path):
     with pytest.raises(FileNotFoundError, match="train first"):
         inference.trained(

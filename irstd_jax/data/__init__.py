@@ -53,29 +53,35 @@ def load(settings, part):
 
 def singles(settings):
     """The settings of each set that `settings` names, in their order."""
-    names = [name.strip() for name in settings.name.split(",")]
-    unknown = sorted(set(names) - SOURCES.keys())
+    named = splits(settings)
+    unknown = sorted(named.keys() - SOURCES.keys())
     if unknown:
         raise ValueError(
             f"unknown data set {unknown[0]!r}; choose from {sorted(SOURCES)}"
         )
-    if len(set(names)) < len(names):
-        raise ValueError(f"data.name {settings.name!r} names a set twice")
-    if len(names) == 1:
+    if len(named) == 1:
         return [settings]
-    splits = [split.strip() for split in (settings.split or "").split(",")]
-    if len(splits) == 1:
-        splits *= len(names)
-    if len(splits) != len(names):
-        raise ValueError(
-            f"data.name names {len(names)} sets and data.split {len(splits)} splits: "
-            "give one split for all, or one each"
-        )
     block = dict(settings.items())
     return [
         ConfigDict(block | {"name": name, "split": split})
-        for name, split in zip(names, splits, strict=True)
+        for name, split in named.items()
     ]
+
+
+def splits(settings):
+    """{set: split} of the sets that `settings` names, in their order."""
+    names = [name.strip() for name in settings["name"].split(",")]
+    if len(set(names)) < len(names):
+        raise ValueError(f"data.name {settings['name']!r} names a set twice")
+    given = [split.strip() for split in (settings.get("split") or "").split(",")]
+    if len(given) == 1:
+        given *= len(names)
+    if len(given) != len(names):
+        raise ValueError(
+            f"data.name names {len(names)} sets and data.split {len(given)} splits: "
+            "give one split for all, or one each"
+        )
+    return dict(zip(names, given, strict=True))
 
 
 def held_out(settings):

@@ -42,6 +42,11 @@ def refuse(plans):
                 )
 
 
+def kin(one, other):
+    """Whether two sets are one, or of a family."""
+    return one == other or any({one, other} <= family for family in FAMILIES)
+
+
 def files(plan, part):
     """{name: the image's path or bytes} of a part, of what is there."""
     return {n: plan.pairs[n][0] for n in plan.parts[part] if n in plan.pairs}

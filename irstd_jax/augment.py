@@ -59,7 +59,7 @@ def run(config, workdir, output=None, overwrite=False):
     def make(indices, stages=stages):
         return samples(config.augment, maker, stages, trained, source, anchors, indices)
 
-    begin(output, making(config, trained), overwrite)
+    begin(output, making(config, source, trained), overwrite)
     write_set(config, output, make)
     manifest = described(config, source, anchors, maker, trained)
     files.write_text(output / "train.txt", "".join(f"{n}\n" for n in names(config)))
@@ -78,6 +78,11 @@ def settings(config):
         )
     if config.augment.count < 1 or config.augment.batch_size < 1:
         raise ValueError("augment.count and augment.batch_size must be 1 or more")
+    if config.data.get("extra"):
+        raise ValueError(
+            f"data.extra names augmented sets ({config.data.extra}), and the manifest "
+            "could not name the real parents of what is made of those: leave it empty"
+        )
     block = {k: plain(v) for k, v in config.augment.compose.items()}
     return compose.Composition(**block), tuple(s for s in STAGES if s in stages)
 
@@ -151,11 +156,15 @@ def check_free(output, overwrite):
         )
 
 
-def making(config, trained):
-    """What a set depends on: a part of a set made otherwise must not go on."""
+def making(config, source, trained):
+    """What a set depends on: a part of a set made otherwise must not go on.
+
+    What a source says of itself changes with all that decides its samples.
+    """
     return {
         "augment": {k: v for k, v in config.augment.to_dict().items() if k in DECIDE},
         "data": {k: config.data[k] for k in priors.TRAINING_PART},
+        "source": source.describe(),
         "priors": {name: prior.about for name, prior in trained.items()},
     }
 
@@ -212,7 +221,6 @@ def write_sample(output, name, made, row):
 
 def described(config, source, anchors, maker, trained):
     """The manifest: how the set came about, and what each sample is made of."""
-    about = source.describe()
     block = config.augment
     rows = [
         {
@@ -241,8 +249,7 @@ def described(config, source, anchors, maker, trained):
         )
     elif trained:
         words += "The priors have seen no other."
-    return making(config, trained) | {
-        "source": about,
+    return making(config, source, trained) | {
         "words": words,
         "same_training_part": same,
         "samples": rows,

@@ -158,6 +158,23 @@ def test_nothing_is_replaced_unasked(whole, tmp_path, unjudged):
         augment.run(recipe(), tmp_path, output=foreign.parent, overwrite=True)
 
 
+@pytest.mark.parametrize("change", [{"stretch": 1.0}, {"seed": 7}])
+def test_a_set_does_not_go_on_with_other_images(change, tmp_path, unjudged):
+    config = recipe(count=2)
+    assert augment.run(config, tmp_path) == 0
+    (tmp_path / "set" / "manifest.json").unlink()
+    config.data.update(change)
+    with pytest.raises(FileExistsError, match=r"other settings \(source\)"):
+        augment.run(config, tmp_path)
+
+
+def test_augmented_sets_are_no_parents(tmp_path):
+    config = recipe()
+    config.data.extra = "mosaics"
+    with pytest.raises(ValueError, match="data.extra names augmented sets .mosaics."):
+        augment.run(config, tmp_path)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

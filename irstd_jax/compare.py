@@ -3,12 +3,12 @@
 For each system, data set and seed there is a run in WORKDIR/runs/SYSTEM.SET.SEED, as
 train and evaluate leave it: what lacks is trained by the system's recipe, what has
 weights already (`systems.NAME.weights.SET`) is judged by these, and all are judged by
-the config's one block `evaluation`. A system that `learns` "its own" is trained once,
-in WORKDIR/runs/SYSTEM.SEED, on the data of its recipe, and judged on every set. One
-that has nothing to learn (a classical method) is judged as it is, once. What is
-there is not done again, so that a cut comparison goes on by the same command, and a
-complete one takes seconds. Then tables and figures are written into WORKDIR
-(comparison.py).
+the config's one block `evaluation` (the recipe's own holds for validation alone). A
+system that `learns` "its own" is trained once, in WORKDIR/runs/SYSTEM.SEED, on the data
+of its recipe, and judged on every set. One that has nothing to learn (a classical
+method) is judged as it is, once. What is there is not done again, so that a cut
+comparison goes on by the same command, and a complete one takes seconds. Then tables
+and figures are written into WORKDIR (comparison.py).
 
 With `minutes` every system trains as many steps as its own step takes of that time on
 this machine, so that all get the same work of the processor and not the same steps.
@@ -134,14 +134,18 @@ def job(config, workdir, system, name, seed):
     block, runs = config.systems[system], workdir / "runs"
     recipe = tailored(config, system, name, seed)
     folder = runs / f"{system}.{name}.{seed}"
-    needless = recipe.weights or not tasks.learns(recipe)
-    training = None if needless else (recipe, folder)
-    if training and block.learns == "its own":
-        own = ConfigDict(block.recipe.to_dict())
-        own.name, own.seed, own.data.root = system, seed, config.root
-        own.evaluation.at_end = False
-        training = own, runs / f"{system}.{seed}"
+    if recipe.weights or not tasks.learns(recipe):
+        return Job(system, name, seed, folder, recipe, None, config.minutes)
+    # It is judged on the way as its recipe says: another protocol learns nothing anew.
+    learns = ConfigDict(block.recipe.to_dict())
+    learns.evaluation.at_end, learns.seed = False, seed
+    if block.learns == "its own":
+        learns.name, learns.data.root = system, config.root
+        training = learns, runs / f"{system}.{seed}"
         recipe.weights = str(training[1] / inference.BEST)
+    else:
+        learns.name, learns.data = recipe.name, recipe.data
+        training = learns, folder
     return Job(system, name, seed, folder, recipe, training, config.minutes)
 
 

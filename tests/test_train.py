@@ -158,7 +158,20 @@ def test_another_config_is_refused_with_the_difference(whole):
 def test_fields_that_change_no_number_may_differ(whole):
     config = toy_task.config()
     config.log_every = 5
+    config.predict.mode = "fused"
+    other = {"at_end": True, "part": "validation", "images": 1, "bootstrap": 7}
+    config.evaluation.update(other)
     checkpoint.guard_config(whole, config)
+
+
+@pytest.mark.parametrize(("field", "value"), [("size", 16), ("threshold", 0.25)])
+def test_how_validation_judges_may_not_change_within_a_run(whole, field, value):
+    """The best score so far would be held against scores of another kind."""
+    config = toy_task.config()
+    before = config.evaluation[field]
+    config.evaluation[field] = value
+    with pytest.raises(ValueError, match=rf'-  "{field}": {before}.*\n\+.*{value}'):
+        checkpoint.guard_config(whole, config)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):

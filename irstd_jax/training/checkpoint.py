@@ -22,12 +22,14 @@ FREE_FIELDS = (
     "log_every",
     "checkpoint_every",
     "weights",
-    "evaluation",
     "predict",
     "benchmark",
     "export",
     "views",
 )
+# Those of the block evaluation. The others decide how the validation part is judged,
+# too, and so which weights are kept.
+FREE_IN_EVALUATION = ("at_end", "part", "images", "batch_size", "bootstrap")
 
 
 def open_manager(workdir):
@@ -104,14 +106,14 @@ def guard_config(workdir, config):
 
     Raises:
       ValueError: the run was begun with another config; the lines that differ are in
-        the message. FREE_FIELDS may differ.
+        the message. What is not `decisive` may differ.
     """
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists() or not begun(workdir):
         files.write_text(path, _text(config.to_dict()))
         return
     old, new = (
-        _text({k: v for k, v in fields.items() if k not in FREE_FIELDS}).splitlines()
+        _text(decisive(fields)).splitlines()
         for fields in (json.loads(path.read_text()), config.to_dict())
     )
     if old == new:
@@ -121,6 +123,14 @@ def guard_config(workdir, config):
         f"{workdir} holds a run with another config; choose another --workdir, or go "
         "back to its config. The difference:\n" + "\n".join(diff)
     )
+
+
+def decisive(fields):
+    """Of the nested fields of a config those that decide what is learnt and kept."""
+    kept = {k: v for k, v in fields.items() if k not in FREE_FIELDS}
+    judged = fields["evaluation"].items()
+    kept["evaluation"] = {k: v for k, v in judged if k not in FREE_IN_EVALUATION}
+    return kept
 
 
 def run_config(workdir, defaults):

@@ -38,7 +38,8 @@ from irstd_jax.weights import box, store
 ASKED = "asked.json"
 LEARNS = ("set", "its own")
 JUDGED_ON = ("name", "split", "mask_threshold", "stretch")
-LEARNT_BY = ("seed", "num_steps", "model", "task", "optimizer")
+COSTS_BY = ("benchmark", "model", "task", "sampling", "optimizer")
+FED_BY = ("batch_size", "crop", "resize")
 
 
 class Job(NamedTuple):
@@ -177,9 +178,10 @@ def asked(job):
     elif not job.training:
         facts |= {name: job.recipe[name].to_dict() for name in ("model", "task")}
     if job.training:
-        learnt = job.training[0].to_dict()
-        facts["training"] = {k: learnt[k] for k in LEARNT_BY}
-        facts["minutes"] = job.minutes
+        learnt = checkpoint.decisive(job.training[0].to_dict())
+        # Data may be moved.
+        learnt["data"] = {k: v for k, v in learnt["data"].items() if k != "root"}
+        facts |= {"training": learnt, "minutes": job.minutes}
     if "sampling" in job.recipe:
         facts["sampling"] = job.recipe.sampling.to_dict()
     return files.as_json(facts)
@@ -263,12 +265,14 @@ def cost(config, workdir, system):
     recipe.benchmark = ConfigDict(
         recipe.benchmark.to_dict() | config.benchmark.to_dict()
     )
-    facts = {k: recipe[k].to_dict() for k in ("benchmark", "model")}
+    facts = {k: recipe[k].to_dict() for k in COSTS_BY if k in recipe}
     facts |= {"training": config.minutes > 0, "views": recipe.get("views", 1)}
+    facts |= {"mode": recipe.predict.mode, "data": {k: recipe.data[k] for k in FED_BY}}
     facts = files.as_json(facts)
     if path.exists():
         known = files.read_json(path)
-        if known.pop("asked") == facts:
+        # Records of earlier versions hold fewer facts.
+        if facts | known.pop("asked") == facts:
             return known
     print(f"what {system} costs")
     report = files.as_json(benchmark.measured(recipe, training=config.minutes > 0))

@@ -150,11 +150,61 @@ def test_a_report_of_another_evaluation_is_not_taken(workdir, tmp_path, monkeypa
     assert rows(copy)["acm_fpn"]["scores"] == before["acm_fpn"]["scores"]
 
 
-def test_another_recipe_is_not_judged_by_the_old_run(workdir):
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optimizer.learning_rate", 0.5),
+        ("data.batch_size", 16),
+        ("data.augment.noise", 0.1),
+        ("validation.choose", "best"),
+        ("start", "a.safetensors"),
+    ],
+)
+def test_another_recipe_is_not_judged_by_the_old_run(field, value, workdir):
     config = small()
-    config.systems.acm_fpn.recipe.optimizer.learning_rate = 0.5
+    recipe = config.systems.acm_fpn.recipe
+    recipe.update_from_flattened_dict({field: value})
     with pytest.raises(ValueError, match="another config"):
         compare.run(config, workdir)
+
+
+def test_data_may_be_moved(tmp_path):
+    facts = []
+    for root in ("here", "there"):
+        job = compare.jobs(compare.chosen(small(root=root)), tmp_path)[0]
+        assert job.training[0].data.root == root
+        facts.append(compare.asked(job))
+    assert facts[0] == facts[1]
+
+
+@pytest.mark.parametrize(
+    ("system", "field", "value"),
+    [
+        ("irstd_diff", "sampling.steps", 7),
+        ("irstd_diff", "predict.mode", "discriminative"),
+        ("irstd_diff", "task.parameterisation", "eps"),
+        ("acm_fpn", "data.batch_size", 16),
+        ("acm_fpn", "data.crop", 16),
+        ("tophat", "task.rule", "half"),
+    ],
+)
+def test_what_something_costs_is_known_by_what_it_depends_on(
+    system, field, value, tmp_path, monkeypatch
+):
+    """A record of an earlier version, which knew fewer facts, is held to those."""
+    monkeypatch.setattr(benchmark, "measured", lambda *args, **fields: {"taken": "new"})
+    config = small()
+    config.only.systems = system
+    config = compare.chosen(config)
+    compare.cost(config, tmp_path, system)
+    path = tmp_path / "costs" / f"{system}.json"
+    asked = files.read_json(path)["asked"]
+    old = {k: asked[k] for k in ("benchmark", "model", "training", "views")}
+    for facts in (old, asked):
+        files.write_json(path, {"asked": facts, "taken": "before"})
+        assert compare.cost(config, tmp_path, system) == {"taken": "before"}
+    config.systems[system].recipe.update_from_flattened_dict({field: value})
+    assert compare.cost(config, tmp_path, system) == {"taken": "new"}
 
 
 def test_masks_are_those_of_the_report(workdir, tmp_path):

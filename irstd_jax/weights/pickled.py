@@ -219,7 +219,10 @@ def load(file, ignore_unknown=False):
 
 
 def view(tensor, numbers):
-    """The array that a tensor describes, copied out of its storage's numbers."""
+    """The array that a tensor describes, in its storage's numbers; read-only.
+
+    A copy of each would let a small file, of many tensors in one storage, fill memory.
+    """
     storage, offset, size, stride = tensor
     count = math.prod(size)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
@@ -234,4 +237,6 @@ def view(tensor, numbers):
     strides = tuple(
         s * step if n > 1 else step for n, s in zip(size, stride, strict=True)
     )
-    return np.lib.stride_tricks.as_strided(numbers[offset:], size, strides).copy()
+    return np.lib.stride_tricks.as_strided(
+        numbers[offset:], size, strides, writeable=False
+    )

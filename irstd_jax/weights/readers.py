@@ -2,8 +2,9 @@
 
 Neither PyTorch nor MXNet is needed. The format is told by the content, not by the
 suffix: `.pkl`, `.pth.tar`, `.ckpt` and `.bin` are mostly PyTorch files. Nothing that a
-file holds is executed or unpacked to disk. Arrays keep the dtype of the file (bfloat16
-is ml_dtypes').
+file holds is executed or unpacked to disk, and what it holds takes no more memory than
+the file is large, but for what .npz compresses. Arrays keep the dtype of the file
+(bfloat16 is ml_dtypes'); those of PyTorch cannot be written to, for they may share.
 
 PyTorch writes two formats. Since 1.6 a zip: `NAME/data.pkl` describes the tensors,
 `NAME/data/KEY` holds one storage each. Before, five pickles in a row (magic number,
@@ -24,6 +25,8 @@ from irstd_jax.weights import mxnet, pickled
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001
+# Numbers that were learnt hardly compress: what unpacks to more is no weights.
+ROOM, MOST = 2**28, 20  # bytes, and times the file
 
 SAFETENSORS = {
     "F64": "DoubleStorage",
@@ -85,7 +88,12 @@ def reader(file):
 
 
 def read_npz(file, key=None, ignore_unknown=False):
-    """Reads NumPy's .npz; arrays of Python objects are refused."""
+    """Reads NumPy's .npz; arrays of Python objects are refused, and zip bombs."""
+    unpacked = sum(entry.file_size for entry in zipfile.ZipFile(file).infolist())
+    size = file.seek(0, 2)
+    file.seek(0)
+    if unpacked > ROOM + MOST * size:
+        raise ValueError(f"it would unpack to {unpacked} bytes from a file of {size}")
     with np.load(file, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}
 
@@ -105,25 +113,40 @@ def read_safetensors(file, key=None, ignore_unknown=False):
     header = json.loads(file.read(length))
     header.pop("__metadata__", None)
     start = 8 + length
-    return {
-        name: stored(file, name, start, size, item) for name, item in header.items()
-    }
+    found = {name: located(name, size - start, item) for name, item in header.items()}
+    last = 0
+    for name, (_, _, begin, end) in sorted(found.items(), key=lambda row: row[1][2:]):
+        if begin < last:
+            raise ValueError(
+                f"{name!r} begins inside of another array, at byte {begin}"
+            )
+        last = end
+    return {name: stored(file, start, *item) for name, item in found.items()}
 
 
-def stored(file, name, start, size, entry):
-    """One array of a safetensors file, its place checked against the file's size."""
+def located(name, size, entry):
+    """(dtype, shape, begin, end) of one array of a safetensors file.
+
+    The bytes begin..end are of the `size` that follow the header, which is checked.
+    """
     try:
         kind, shape = entry["dtype"], tuple(entry["shape"])
         begin, end = entry["data_offsets"]
+        known = kind in SAFETENSORS
     except (KeyError, TypeError) as error:
         raise ValueError(f"bad header for {name!r}: {entry!r}") from error
-    if kind not in SAFETENSORS:
+    if not known:
         raise ValueError(f"{name!r} is {kind}; choose from {sorted(SAFETENSORS)}")
     if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
         raise ValueError(f"bad header for {name!r}: {entry!r}")
     dtype = pickled.STORAGES[SAFETENSORS[kind]]
-    if end - begin != math.prod(shape) * dtype.itemsize or start + end > size:
+    if end - begin != math.prod(shape) * dtype.itemsize or end > size:
         raise ValueError(f"{name!r} of shape {shape} does not fit bytes {begin}..{end}")
+    return dtype, shape, begin, end
+
+
+def stored(file, start, dtype, shape, begin, end):
+    """One array of a safetensors file, by where it is `located` behind the header."""
     file.seek(start + begin)
     return np.frombuffer(file.read(end - begin), dtype).reshape(shape).copy()
 
@@ -207,7 +230,7 @@ def places(file, keys, storages):
 
 
 def arrays(described, numbers):
-    """{name: array} for described tensors; each shared storage is read once."""
+    """{name: array} for described tensors, views of their storages, each read once."""
     result, storages = {}, {}
     for name, tensor in described.items():
         if tensor.storage.key not in storages:

@@ -35,7 +35,7 @@ from irstd_jax.metrics import bootstrap
 from irstd_jax.training import checkpoint
 from irstd_jax.weights import box, store
 
-ASKED = "asked.json"
+ASKED, BUDGET = "asked.json", "budget.json"
 LEARNS = ("set", "its own")
 JUDGED_ON = ("name", "split", "mask_threshold", "stretch")
 COSTS_BY = ("benchmark", "model", "task", "sampling", "optimizer")
@@ -111,6 +111,11 @@ def chosen(config):
                 f"systems.{system}.learns {block.learns!r}: choose from {list(LEARNS)}"
             )
     bootstrap.check(config.evaluation.bootstrap)
+    if config.minutes and config.benchmark.repeats < 1:
+        raise ValueError(
+            f"minutes={config.minutes} needs benchmark.repeats of 1 or more: how many "
+            "steps they hold is timed"
+        )
     if not config.seeds:
         raise ValueError("seeds is empty: --config.seeds='(0,1,2)'")
     return config
@@ -207,7 +212,7 @@ def finish(config, workdir, job):
     """Trains where weights lack, and judges; returns 0, or 143 after SIGTERM."""
     if job.training:
         recipe, folder = job.training
-        recipe = within_budget(config, workdir, job.system, recipe)
+        recipe = within_budget(config, workdir, job.system, recipe, folder)
         checkpoint.guard_config(folder, recipe)  # no run of another recipe is judged
         if not train.ended(recipe, folder):
             code = train.run(recipe, folder)
@@ -217,15 +222,24 @@ def finish(config, workdir, job):
     return 0
 
 
-def within_budget(config, workdir, system, recipe):
-    """The recipe with as many steps as `config.minutes` hold, if they are limited."""
+def within_budget(config, workdir, system, recipe, folder):
+    """The recipe with as many steps as `config.minutes` hold, if they are limited.
+
+    A training that has begun keeps its steps, though their time be taken again.
+    """
     if not config.minutes:
         return recipe
-    recipe = ConfigDict(recipe.to_dict())
-    seconds = cost(config, workdir, system)["train_step_seconds"]
-    if seconds is None:  # it takes no steps
+    path, begun = folder / BUDGET, checkpoint.begun(folder)
+    known = files.read_json(path) if begun and path.is_file() else {}
+    if known.get("minutes") != config.minutes:
+        seconds = cost(config, workdir, system)["train_step_seconds"]
+        known = {"minutes": config.minutes, "step_seconds": seconds}
+    if not begun:
+        files.write_json(path, known)
+    if known["step_seconds"] is None:  # it takes no steps
         return recipe
-    steps = max(1, int(60 * config.minutes / seconds))
+    recipe = ConfigDict(recipe.to_dict())
+    steps = max(1, int(60 * config.minutes / known["step_seconds"]))
     recipe.num_steps = recipe.evaluate_every = steps
     recipe.optimizer.warmup = min(recipe.optimizer.warmup, steps // 10)
     return recipe

@@ -236,11 +236,26 @@ def test_an_interrupted_training_ends_the_comparison(tmp_path, monkeypatch):
 
 
 def test_minutes_are_as_many_steps_as_they_hold(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "cost", lambda *_: {"train_step_seconds": 0.25})
+    """Of a training that has begun they stay, even if the time is taken again."""
+    seconds = {"train_step_seconds": 0.25}
+    monkeypatch.setattr(compare, "cost", lambda *_: seconds)
     config = compare.chosen(small(minutes=2.0))
-    recipe, _ = compare.jobs(config, tmp_path)[0].training
-    limited = compare.within_budget(config, tmp_path, "acm_fpn", recipe)
-    assert limited.num_steps == 480 and recipe.num_steps == 2
+    recipe, folder = compare.jobs(config, tmp_path)[0].training
+
+    def steps():
+        limited = compare.within_budget(config, tmp_path, "acm_fpn", recipe, folder)
+        return limited.num_steps
+
+    assert steps() == 480 and recipe.num_steps == 2
+    seconds["train_step_seconds"] = 0.5
+    assert steps() == 240
+    (folder / "checkpoints" / "100").mkdir(parents=True)
+    seconds["train_step_seconds"] = 0.1
+    assert steps() == 240
+    config.minutes = 1.0
+    assert steps() == 600  # another config, which will be refused
+    config.minutes = 2.0
+    assert steps() == 240
 
 
 def test_sets_seeds_and_protocol_reach_every_recipe(tmp_path):
@@ -348,6 +363,13 @@ def test_unknown_names_are_refused(field, value, words, tmp_path):
 def test_no_seed_is_refused(tmp_path):
     with pytest.raises(ValueError, match="seeds is empty"):
         compare.run(small(seeds=()), tmp_path)
+
+
+def test_minutes_of_a_step_that_is_not_timed_are_refused(tmp_path):
+    config = small(minutes=1.0)
+    config.benchmark.repeats = 0
+    with pytest.raises(ValueError, match="minutes=1.0 needs benchmark.repeats of 1"):
+        compare.run(config, tmp_path)
 
 
 def test_intervals_of_no_repeats_are_refused_before_anything_is_done(tmp_path):

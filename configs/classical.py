@@ -26,8 +26,8 @@ CPU seconds, roughly, of a core with much other work, for an image of 240 x 320,
 the program of each size, which JAX's cache keeps: Top-hat .002 and .6, New Top-hat .003
 and .7, LCM .007 and 1.5, MPCM .006 and 2.4, TLLCM .07 and .9, WSLCM .1 and 2.6, PSTNN
 .1 and 3.2, mslstipt_image 1.7 and 3.6, IPI 24 and 2.6. The 214 test images of
-NUAA-SIRST have 198 sizes: minutes for the first time are to be expected; IPI took 28, and
-46 for NUDT-SIRST's, on a core of Zen 4 (benchmarks/RESULTS.md has all methods).
+NUAA-SIRST have 198 sizes: minutes for the first time are to be expected. IPI took 28,
+and 46 for NUDT-SIRST's, on a core of Zen 4 (benchmarks/RESULTS.md has all methods).
 
 Variants: (none); small, the same; tiny, generated scenes of 32 px for tests.
 """

@@ -16,9 +16,9 @@ be trained by
 
 Data sets: nuaa_sirst, nudt_sirst, irstd1k, synthetic (the quick start's scenes).
 Variants: those of their recipes (small, tiny, realtime, accurate; none is the paper's
-size). A third word, `alone`, is consistency training: no teacher, and all of the network
-learns, at the pace of the data set's recipe (not `realtime` and `accurate`, whose
-BatchNorms need one):
+size). A third word, `alone`, is consistency training: no teacher, and all of the
+network learns, at the pace of the data set's recipe (not `realtime` and `accurate`,
+whose BatchNorms need one):
 
   python launch.py --config=configs/distillation.py:nuaa_sirst,small,alone
 

@@ -5,8 +5,8 @@
   python launch.py --mode=evaluate --workdir=runs/general --config.data.name=irstd1k \
       --config.data.split=80_20
 
-A detector that learnt one small set may miss and invent targets on other scenes. This one
-learns the training parts of NUAA-SIRST and NUDT-SIRST (213 and 663 images, `50_50`,
+A detector that learnt one small set may miss and invent targets on other scenes. This
+one learns the training parts of NUAA-SIRST and NUDT-SIRST (213 and 663 images, `50_50`,
 less a tenth of each for validation) by the recipe of `realtime` as it is: wider zoom,
 none, more contrast, drawn-out grey levels and generated scenes were each tried on the
 one set, and none made clearly fewer false alarms on the other at equal detection

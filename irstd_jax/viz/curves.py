@@ -8,14 +8,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-# Okabe and Ito's colours; the dashes tell lines apart in print.
+# Okabe and Ito's colours; the dashes tell lines apart in print. Six lines differ in
+# both, and each further six take the dashes in another turn.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00")
+DASHES = ("-", "--", "-.", ":", (0, (7, 1, 1, 1, 1, 1)), (0, (2, 1)))
 STYLES = [
-    ("#0072b2", "-"),
-    ("#d55e00", "--"),
-    ("#009e73", "-."),
-    ("#cc79a7", ":"),
-    ("#000000", "-"),
-    ("#e69f00", "--"),
+    (colour, DASHES[(number + turn) % len(DASHES)])
+    for turn in range(len(DASHES))
+    for number, colour in enumerate(COLOURS)
 ]
 SCORES = ("IoU", "nIoU", "Pd", "F1")
 

@@ -44,6 +44,12 @@ def test_a_better_mode_lies_higher_and_rates_rise(draw):
     assert (good[a][middle] < poor[b][middle] - 20).all()
 
 
+def test_as_many_lines_as_a_comparison_has_systems_are_told_apart():
+    """By colour and dashes together; no two of the first six share either."""
+    assert len(set(curves.STYLES)) == len(curves.STYLES) == 36
+    assert all(len(set(kind)) == 6 for kind in zip(*curves.STYLES[:6], strict=True))
+
+
 def test_the_axis_of_false_alarms_is_logarithmic():
     figure, axes = curves.rates({"a": (RATES, RATES)}, None)
     assert axes.get_xscale() == "log"

@@ -17,6 +17,9 @@ STYLES = [
     for turn in range(len(DASHES))
     for number, colour in enumerate(COLOURS)
 ]
+LEGEND = {"fontsize": 8, "frameon": False}
+WITHIN = 8  # lines whose names have room within the axes
+COLUMN = 22  # names of a column beside them
 SCORES = ("IoU", "nIoU", "Pd", "F1")
 
 
@@ -36,7 +39,7 @@ def draw(axes, lines, labels=None, **options):
         axes.plot(x, y, label=label, **style)
     axes.grid(alpha=0.3)
     if lines:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(**LEGEND)
 
 
 def roc(curves, areas=None):
@@ -104,14 +107,22 @@ def shares(probability, count):
 
 
 def rates(lines, labels, **options):
-    """A figure of rates over logarithmic rates, {mode: (x, y)}, and its axes."""
+    """A figure of rates over logarithmic rates, {mode: (x, y)}, and its axes.
+
+    Many names stand beside the axes, where they hide nothing and are all seen.
+    """
     points = {mode: finite(x, y) for mode, (x, y) in lines.items()}
     least = min((x[x > 0].min(initial=1) for x, _ in points.values()), default=1)
     # A logarithmic axis has no 0: a rate of 0 is drawn at the left edge.
     drawn = {mode: (np.maximum(x, least / 2), y) for mode, (x, y) in points.items()}
-    figure = Figure(figsize=(5.2, 4.2), dpi=120, layout="constrained")
+    columns = -(-len(lines) // COLUMN) if len(lines) > WITHIN else 0
+    size = (5.2 + 1.8 * columns, 4.2)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     axes = figure.add_subplot()
     draw(axes, drawn, labels, **options)
+    if columns:
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "ncols": columns}
+        axes.legend(**LEGEND, **beside)
     axes.set(xscale="log", ylim=(-0.02, 1.02))
     axes.set_xlim(left=least / 2)
     return figure, axes

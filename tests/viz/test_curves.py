@@ -50,6 +50,17 @@ def test_as_many_lines_as_a_comparison_has_systems_are_told_apart():
     assert all(len(set(kind)) == 6 for kind in zip(*curves.STYLES[:6], strict=True))
 
 
+@pytest.mark.parametrize("count", [2, 8, 9, 36])
+def test_all_names_are_within_the_picture(count):
+    names = {f"a_system_of_number_{n}": (RATES, RATES) for n in range(count)}
+    figure, axes = curves.rates(names, None)
+    curves.render(figure)
+    box, whole = axes.get_legend().get_window_extent(), figure.bbox
+    assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+    assert whole.y0 <= box.y0 and box.y1 <= whole.y1
+    assert axes.bbox.width > 400
+
+
 def test_the_axis_of_false_alarms_is_logarithmic():
     figure, axes = curves.rates({"a": (RATES, RATES)}, None)
     assert axes.get_xscale() == "log"

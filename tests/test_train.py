@@ -160,8 +160,17 @@ def test_fields_that_change_no_number_may_differ(whole):
     config.log_every = 5
     config.predict.mode = "fused"
     other = {"at_end": True, "part": "validation", "images": 1, "bootstrap": 7}
-    config.evaluation.update(other)
+    config.evaluation.update(other | {"batch_size": 2, "fused_threshold": 0.1})
     checkpoint.guard_config(whole, config)
+
+
+def test_the_level_of_the_fused_map_is_free_where_another_map_chooses():
+    config = toy_task.config()
+    held = []
+    for mode in ("diffusion", "fused"):
+        config.validation.mode = mode
+        held.append("fused_threshold" in checkpoint.decisive(config)["evaluation"])
+    assert held == [False, True]
 
 
 @pytest.mark.parametrize(("field", "value"), [("size", 16), ("threshold", 0.25)])

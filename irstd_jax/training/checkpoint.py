@@ -128,8 +128,11 @@ def guard_config(workdir, config):
 def decisive(fields):
     """Of the nested fields of a config those that decide what is learnt and kept."""
     kept = {k: v for k, v in fields.items() if k not in FREE_FIELDS}
+    free = set(FREE_IN_EVALUATION)
+    if fields["validation"].get("mode") != "fused":
+        free.add("fused_threshold")  # it cuts that map alone
     judged = fields["evaluation"].items()
-    kept["evaluation"] = {k: v for k, v in judged if k not in FREE_IN_EVALUATION}
+    kept["evaluation"] = {k: v for k, v in judged if k not in free}
     return kept
 
 

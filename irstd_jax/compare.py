@@ -80,6 +80,7 @@ def run(config, workdir):
         code = finish(config, workdir, job)
         if code:
             return code
+        jax.clear_caches()  # one system's programs serve no other, and fill the memory
     costs = {system: cost(config, workdir, system) for system in config.order}
     comparison.write(config, workdir, planned, costs)
     return 0
@@ -250,7 +251,8 @@ def judge(job):
     (job.folder / ASKED).unlink(missing_ok=True)
     recipe, variables, about = inference.trained(job.recipe, job.folder)
     task, source = tasks.detector(recipe), evaluate.asked_for(recipe)
-    shown = recipe.predict.mode
+    shown, label = recipe.predict.mode, evaluate.weights_label(about)
+    inference.warn_of_split(recipe, about, label)
     predict = inference.predictor(task, keep=(shown,))
     predict = functools.partial(predict, jax.device_put(variables))
     level, masks = evaluate.threshold(recipe.evaluation, shown), {}
@@ -260,8 +262,8 @@ def judge(job):
 
     with answers.kept(predict, job.folder, recipe.to_dict(), variables) as predict:
         judged = evaluate.judge(recipe, predict, source, progress=True, each=keep)
-        label = evaluate.weights_label(about)
-        report = evaluate.make_report(recipe, judged, source, task, label)
+        learnt = inference.learnt_from(about)
+        report = evaluate.make_report(recipe, judged, source, task, label, learnt)
         report["mode"], report["trained_steps"] = shown, about.get("step")
         evaluate.write(job.folder, report, judged)
         comparison.write_masks(job.folder, masks)

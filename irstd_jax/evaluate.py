@@ -63,6 +63,7 @@ def run(config, workdir):
     inference.warn_of_split(config, about, label)
     if hasattr(task, "score"):
         return score_images(config, workdir, task, variables, source, about)
+    metrics.bootstrap.check(config.evaluation.bootstrap)
     predict = functools.partial(inference.predictor(task), jax.device_put(variables))
     with answers.kept(predict, workdir, config.to_dict(), variables) as predict:
         judged = judge(config, predict, source, progress=True)

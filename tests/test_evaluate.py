@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from configs import quickstart
+from configs import nuaa_sirst, quickstart
 from irstd_jax import data, evaluate, tasks
 
 
@@ -145,6 +145,16 @@ def test_several_samples_are_judged_as_a_distribution(config, source, truth, tmp
     assert (shares[0.75], shares[0.25], shares[0]) == (1, 0, 0)
     text = evaluate.table(report)
     assert "4 samples as a distribution" in text and "GED2" in text
+
+
+def test_repeats_of_the_bootstrap_are_asked_before_images(tmp_path, monkeypatch):
+    settings = nuaa_sirst.get_config("realtime")
+    settings.weights = "realtime-nuaa"
+    settings.data.update(quickstart.get_config("tiny").data)
+    settings.evaluation.bootstrap = 0
+    monkeypatch.setattr(evaluate, "judge", lambda *_, **__: pytest.fail("it judged"))
+    with pytest.raises(ValueError, match="evaluation.bootstrap must be at least 1"):
+        evaluate.run(settings, tmp_path)
 
 
 def test_validation_looks_at_scores_alone(config, source, truth):

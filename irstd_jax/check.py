@@ -4,7 +4,7 @@ Problems (missing, damaged or contradictory files and lists; joined sets of whic
 learns what the other holds out) make the exit code 1.
 Warnings do not: grey masks, which the mask rule settles; a judged part without any
 target; near-duplicates across parts, which the published splits have; counts that
-differ from the published split.
+differ from the published split; masks that lie beside their targets.
 """
 
 import collections
@@ -17,7 +17,18 @@ import numpy as np
 from scipy import ndimage
 
 from irstd_jax import data
-from irstd_jax.data import benchmarks, duplicates, images, lists, pairs, shared
+from irstd_jax.data import (
+    benchmarks,
+    duplicates,
+    images,
+    lists,
+    pairs,
+    registration,
+    shared,
+)
+
+
+AWAY = 0.1  # px between masks and targets, on average, that are worth a warning
 
 
 class Row(NamedTuple):
@@ -31,6 +42,7 @@ class Row(NamedTuple):
     grey_mask: bool = False
     sums: tuple[float, float, int] = (0.0, 0.0, 0)
     thumbnail: np.ndarray | None = None
+    offsets: np.ndarray = registration.NONE
 
 
 def run(config, workdir=None):
@@ -137,6 +149,7 @@ def examine(source, index):
         grey_mask=bool(levels - {0, 255}),
         sums=(pixels.sum(), np.square(pixels).sum(), pixels.size),
         thumbnail=duplicates.thumbnail(image),
+        offsets=registration.offsets(image, mask),
     )
 
 
@@ -177,6 +190,7 @@ def remarks(rows):
                 f"settles: {lists.some(grey)}"
             )
     training = rows["train"] + rows["validation"]
+    found += beside(training)
     for part, references, words in (
         ("validation", rows["train"], "training"),
         ("test", training, "training or validation"),
@@ -189,6 +203,25 @@ def remarks(rows):
                 f"{words} images: {lists.some(shown)}"
             )
     return found
+
+
+def beside(rows):
+    """A warning where all masks lie to one side of their targets."""
+    offsets = np.concatenate([registration.NONE, *(row.offsets for row in rows)])
+    told = registration.shift(offsets)
+    if told is None:
+        return []
+    (y, x), error = told
+    # What is less is no more than a resampling may leave, or luck.
+    if np.hypot(y, x) < max(AWAY, 5 * error.max()):
+        return []
+    vertical, horizontal = "below" if y > 0 else "above", "right" if x > 0 else "left"
+    return [
+        f"masks lie {abs(y):.2f} px {vertical} and {abs(x):.2f} px {horizontal} of the "
+        f"light of their targets, on average of {len(offsets)} clear ones of training: "
+        "mirrored and turned images (data.augment.flip, quarter_turns, mirror; views) "
+        "have them on every side, where no network can foretell them"
+    ]
 
 
 def published_counts(settings, sources):

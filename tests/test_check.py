@@ -150,3 +150,26 @@ def test_real_near_copies_of_nudt(capsys, data_root):
     assert code == 0
     assert sum(map(int, cells(lines, "targets"))) == 1863
     assert any("53 of 646 textured test images" in w for w in of_kind(lines, "warning"))
+
+
+def test_masks_beside_their_targets_are_told(capsys, tmp_path):
+    grid = np.stack(np.mgrid[:48, :48], -1)
+    for moved, warnings in (((0.0, 0.0), 0), ((-0.25, -0.2), 1)):
+        root = tmp_path / str(warnings)
+        names = [f"scene_{number}" for number in range(40)]
+        for number, name in enumerate(names):
+            rng = np.random.default_rng(number)
+            centre = rng.uniform(16, 32, 2)
+            light = 128 * np.exp(-np.square(grid - centre).sum(-1) / 4.5)
+            image = 80 + light + rng.normal(0, 1, (48, 48))
+            mask = 255 * (np.square(grid - centre - moved).sum(-1) < 2.5**2)
+            toy_sets.write(root / "images" / f"{name}.png", np.uint8(image))
+            toy_sets.write(root / "masks" / f"{name}.png", np.uint8(mask))
+        toy_sets.text(root / "train.txt", names[:36])
+        toy_sets.text(root / "test.txt", names[36:])
+        code, lines = checked(capsys, root)
+        assert code == 0
+        told = [line for line in of_kind(lines, "warning") if "masks lie" in line]
+        assert len(told) == warnings
+        assert all("px above" in line and "px left of" in line for line in told)
+        assert all("of 36 clear ones of training" in line for line in told)

@@ -27,7 +27,6 @@ from irstd_jax.data import (
     shared,
 )
 
-
 AWAY = 0.1  # px between masks and targets, on average, that are worth a warning
 
 

@@ -2,9 +2,9 @@
 
 Where a set's images or masks were resampled, all masks may lie a fraction of a pixel to
 one side of their targets. A network learns that like anything else, unless training
-mirrors and turns its images: then masks lie to every side, none can be foretold, and a
-quarter of a pixel costs a target of 4 x 4 px a seventh of its IoU and more. NUDT-SIRST is
-such a set (benchmarks/RESULTS.md).
+mirrors and turns its images: then masks lie to every side, and where is anyone's guess.
+A quarter of a pixel down and to the side costs a target of 4 x 4 px a fifth of its IoU.
+NUDT-SIRST is such a set (benchmarks/RESULTS.md).
 
 Of a target, offset = centroid of the mask - centroid of the light, (y, x) in px; light
 is what exceeds the median of the ground, within REACH of the mask, and the ground is
@@ -56,7 +56,7 @@ def offset(image, own, others):
 
 
 def shift(found):
-    """(mean offset (2,), its standard error (2,)) of offsets (n, 2); None if too few."""
+    """(mean offset (2,), its standard error (2,)) of offsets (n, 2), or None if few."""
     if len(found) < FEWEST:
         return None
     return found.mean(0), found.std(0, ddof=1) / len(found) ** 0.5

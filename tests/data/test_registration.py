@@ -8,7 +8,7 @@ SIDE = 48
 
 
 def scene(seed, moved=(0.0, 0.0), deviation=1.5):
-    """(image, mask): one Gaussian target on noise, its mask of a centre `moved` by px."""
+    """(image, mask): a Gaussian target on noise, and a disc `moved` from it by px."""
     rng = np.random.default_rng(seed)
     centre = rng.uniform(16, SIDE - 16, 2)
     grid = np.stack(np.mgrid[:SIDE, :SIDE], -1)

@@ -25,6 +25,7 @@ from irstd_jax.weights import box, store
 BEST = checkpoint.BEST
 TRAINED = ("params", "batch_stats")
 STAGES = ("autoencoder", "unet", "restorer")  # blocks of networks trained before
+MIRRORING = ("flip", "mirror", "quarter_turns")  # fields of data.augment
 # What the output of a denoiser means: of the parts that are one.
 DENOISERS = ("teacher", "unet")
 MEANING = ("parameterisation", "mask_range", "schedule", "steps")
@@ -164,6 +165,7 @@ def trained(config, workdir):
         about = {"config": config.to_dict(), "learnt": "nothing"}
         return config, tasks.build(config).init(jax.random.key(0)), about
     variables, about = store.load(path)
+    warn_of_views(config, about["config"], path)
     config.model = ConfigDict(about["config"]["model"])
     config.task = ConfigDict(task_of(about["config"], config, path))
     for name in STAGES:
@@ -178,6 +180,17 @@ def trained(config, workdir):
         for block in (config.evaluation, config.predict):
             block.size = block.size or about["config"]["evaluation"]["size"]
     return config, variables, about
+
+
+def warn_of_views(config, theirs, path):
+    """Warns where views show images as the weights' own config `theirs` never did."""
+    count, learnt = config.get("views", 1), theirs["data"].get("augment", {})
+    if count > 1 and learnt and not any(learnt.get(name) for name in MIRRORING):
+        logging.warning(
+            "%s learnt images as they lie, and views=%d shows them mirrored: where masks "
+            "lie to one side of their targets (--mode=check) that costs accuracy",
+            *(path, count),
+        )
 
 
 def task_of(theirs, config, path):

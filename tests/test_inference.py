@@ -180,6 +180,21 @@ def test_images_that_weights_may_have_learnt_are_told(one, caplog):
     assert inference.learnt_from(about)["split"] == one[1]
 
 
+@pytest.mark.parametrize(
+    ("views", "augment", "told"),
+    [
+        (2, {"flip": False, "quarter_turns": False}, True),
+        (2, {"flip": False, "quarter_turns": True}, False),
+        (1, {"flip": False}, False),
+        (8, {}, False),  # converted weights do not say
+    ],
+)
+def test_views_of_what_learnt_upright_images_are_told(views, augment, told, caplog):
+    theirs = {"data": {"augment": augment}}
+    inference.warn_of_views(ConfigDict({"views": views}), theirs, "these weights")
+    assert ("learnt images as they lie" in caplog.text) == told
+
+
 def test_converted_weights_do_not_say_what_they_learnt(caplog):
     about = {"config": {"data": {"channels": 1, "normalisation": "none"}}}
     inference.warn_of_split(ConfigDict({"data": {}}), about, "these weights")

@@ -8,6 +8,8 @@ A small target looks alike from all sides, clutter less so, and a network is sur
 in some views alone: the mean has fewer false alarms at the same detections. It costs n
 evaluations, one batch n times as large (with quarter turns two batches).
 
+Where masks lie to one side of their targets (data/registration.py), it costs accuracy.
+
 n = 2: mirrored left-right; 4: up-down as well; 8: quarter turns as well. Every view
 draws its own samples, and all of these are kept. No noise is drawn twice where a view
 draws one sample, or where its sampler draws none on its way (ddim with eta 0, pndm,

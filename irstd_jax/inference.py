@@ -187,8 +187,8 @@ def warn_of_views(config, theirs, path):
     count, learnt = config.get("views", 1), theirs["data"].get("augment", {})
     if count > 1 and learnt and not any(learnt.get(name) for name in MIRRORING):
         logging.warning(
-            "%s learnt images as they lie, and views=%d shows them mirrored: where masks "
-            "lie to one side of their targets (--mode=check) that costs accuracy",
+            "%s learnt images as they lie, and views=%d shows them mirrored: that "
+            "costs accuracy where masks lie to one side of their targets (see --mode=check)",
             *(path, count),
         )
 

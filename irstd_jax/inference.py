@@ -188,7 +188,7 @@ def warn_of_views(config, theirs, path):
     if count > 1 and learnt and not any(learnt.get(name) for name in MIRRORING):
         logging.warning(
             "%s learnt images as they lie, and views=%d shows them mirrored: that "
-            "costs accuracy where masks lie to one side of their targets (see --mode=check)",
+            "costs accuracy where masks lie beside their targets (see --mode=check)",
             *(path, count),
         )
 

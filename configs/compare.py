@@ -13,12 +13,14 @@ chosen. 0 minutes: as many steps as the recipe has. Weights that are there alrea
 judged in the place of a training: --config.systems.NAME.weights.nuaa_sirst=FILE. What
 is cut goes on by the same command. Classical methods learn nothing and are judged once,
 by the rule `peak`, to which published rows come nearest. `evaluation.images` judges
-fewer images of each set. Variants (run so far are `shipped`, `ablations`, most of
-`cross`, `views` of each set's own, `classical`, some systems of the first, and `tiny`):
+fewer images of each set. Variants (run so far are `shipped`, `brief`, `ablations` but
+for `no_diffusion`, half of `cross`, `views` of each set's own, `classical`, some
+systems of the first, and `tiny`):
 
   (none)     the networks by their `small` recipes, 10 minutes each, and the classical
              methods: a night of a core
   brief      the same in 15 seconds each, judged on 8 images a set: whether all works
+             (70 minutes of a core, nearly all of them to compile)
   ablations  the realtime network with one option of its recipe changed at a time, on
              NUAA-SIRST, 1,500 steps each (12 minutes of a core)
   cross      the realtime network, learnt from NUAA-SIRST plainly, and with one thing

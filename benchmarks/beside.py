@@ -3,8 +3,8 @@
   python benchmarks/beside.py --weights=realtime-nudt,FILE
 
 prints for the training images of NUAA-SIRST and the validation images of NUDT-SIRST,
-which weights that learnt these sets have not all seen, the mean offset (y, x) in px of
-masks from the light that they mark, its standard error, and of how many targets
+which no weights of NUDT-SIRST have learnt, the mean offset (y, x) in px of masks from
+the light that they mark, its standard error, and of how many targets
 (irstd_jax/data/registration.py). A minute of a core for each.
 """
 

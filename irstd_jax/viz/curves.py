@@ -17,7 +17,7 @@ STYLES = [
     for turn in range(len(DASHES))
     for number, colour in enumerate(COLOURS)
 ]
-LEGEND = {"fontsize": 8, "frameon": False}
+LEGEND = {"fontsize": 8, "frameon": False, "handlelength": 4.0}  # all of a dash
 WITHIN = 8  # lines whose names have room within the axes
 COLUMN = 22  # names of a column beside them
 SCORES = ("IoU", "nIoU", "Pd", "F1")
